@@ -428,3 +428,4 @@ function uninstall(element) {
 }
 
 export { Leaf, RadixTrie, SequenceTracker, eventToHotkeyString, install, normalizeHotkey, normalizeSequence, uninstall };
+globalThis.bnHotkey = { install, uninstall };

@@ -1,0 +1,117 @@
+"""Credentials of a request → Actor: the login cookie, then `Authorization: Bearer` (JWT or API key), then `X-API-Key`
+(contracts/README.md, "Authentication")."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask, Request, current_app, g, session
+from flask_login import UserMixin, current_user
+
+from app import tokens
+from app.actors import ANONYMOUS, Actor, ActorKind
+from app.auth import operations, queries
+from app.auth.models import User
+from app.clock import now
+from app.config import Settings
+from app.errors import Unauthenticated
+from app.extensions import db, login
+from app.factory import settings_of
+from app.web import access
+
+TOUCH_EVERY = timedelta(minutes=1)
+_key_readers: list[Callable[[str], Actor | None]] = []
+
+
+def set_key_reader(reader: Callable[[str], Actor | None]) -> None:
+    """The room `api_keys` says here how a key becomes an Actor (None: not a key of ours, or no longer good)."""
+    _key_readers[:] = [reader]
+
+
+class SignedIn(UserMixin):  # type: ignore[misc]
+    """What flask-login keeps of the signed-in person: the Actor behind the cookie's login token."""
+
+    def __init__(self, token: str, who: Actor) -> None:
+        self.id = token
+        self.actor = who
+
+
+def init_app(app: Flask) -> None:
+    """Bind flask-login and the authenticator."""
+    login.session_protection = None  # addresses change on the road; the token is random, server-side and HttpOnly
+    login.user_loader(_load)
+    access.set_authenticator(authenticate)
+
+
+def jwt_key(settings: Settings) -> str:
+    """The key that signs tokens: derived, so that a cookie's signature is never a token's."""
+    assert settings.secret_key is not None
+    return hashlib.sha256(b"binnacle jwt " + settings.secret_key.get_secret_value().encode()).hexdigest()
+
+
+def _load(token: str) -> SignedIn | None:
+    settings = settings_of(current_app)
+    idle, absolute = timedelta(minutes=settings.session_idle_minutes), timedelta(minutes=settings.session_absolute_minutes)
+    row = queries.live_login(token, idle, absolute)
+    if row is None:
+        return None
+    signed_in = SignedIn(token, queries.actor_of(row.user, login_id=row.id))
+    moment = now()
+    if moment - row.last_seen > min(TOUCH_EVERY, idle / 3):
+        db.session.rollback()
+        operations.touch_login(row.id, moment)
+    return signed_in
+
+
+def authenticate(request: Request) -> Actor:
+    """Who calls. ANONYMOUS without credentials; raises Unauthenticated for bad ones."""
+    who = _from_cookie() or _from_headers(request) or ANONYMOUS
+    return replace(who, address=access.address(), request_id=g.get("request_id"))
+
+
+def _from_cookie() -> Actor | None:
+    if "_user_id" not in session or not current_user.is_authenticated:
+        return None
+    who: Actor = current_user.actor
+    return who
+
+
+def _from_headers(request: Request) -> Actor | None:
+    header = request.headers.get("Authorization", "")
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() == "bearer" and secret:
+        return from_secret(secret.strip())
+    if key := request.headers.get("X-API-Key"):
+        return from_secret(key.strip())
+    if header:
+        raise Unauthenticated
+    return None
+
+
+def from_secret(secret: str) -> Actor:
+    """A JWT or an API key. Raises Unauthenticated."""
+    if secret.count(".") == 2:
+        return _from_jwt(secret)
+    who = _key_readers[0](secret) if _key_readers else None
+    if who is None:
+        raise Unauthenticated
+    return who
+
+
+def read_jwt(secret: str) -> tuple[User, tokens.Claims]:
+    """The user and the claims of a good JWT. Raises Unauthenticated: bad, expired, revoked, user disabled or changed."""
+    try:
+        claims = tokens.read(jwt_key(settings_of(current_app)), secret)
+    except tokens.BadToken:
+        raise Unauthenticated from None
+    user: Any = db.session.get(User, claims.user_id)
+    if user is None or not user.is_active or user.epoch != claims.version or queries.is_revoked(claims.jti):
+        raise Unauthenticated
+    return user, claims
+
+
+def _from_jwt(secret: str) -> Actor:
+    user, _ = read_jwt(secret)
+    return queries.actor_of(user, ActorKind.TOKEN)

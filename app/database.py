@@ -1,0 +1,224 @@
+"""How the database is spoken to: column types, the SQLite pragmas, write transactions and the one commit point.
+
+SQLite runs in WAL mode. A transaction that will write begins with BEGIN IMMEDIATE, so that it never reads a state
+that it then cannot write on. Waiting for the write lock is a cooperative sleep and never SQLite's own busy handler:
+under gevent that would stop the very greenlet that holds the lock.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from sqlalchemy import JSON, Connection, DateTime, Dialect, Engine, MetaData, String, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeDecorator
+
+LOCK_PATIENCE_S = 10.0
+CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """The base of every model; names of constraints are the same on both databases."""
+
+    metadata = MetaData(naming_convention=CONVENTION)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time in UTC. Binding a naive one raises ValueError."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive time reached the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+JsonDoc = JSON().with_variant(JSONB(), "postgresql")
+
+
+def enum_column(kind: type[StrEnum]) -> "TypeDecorator[Any]":
+    """A column that stores a StrEnum by its value as text, readable in any SQL shell."""
+    return _EnumText(kind)
+
+
+class _EnumText(TypeDecorator[Any]):
+    impl = String(32)
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else self.kind(value)
+
+
+# -- transactions ------------------------------------------------------------------------------------------------
+
+_writing: ContextVar[bool] = ContextVar("binnacle_writing", default=False)
+_power_safe: ContextVar[bool] = ContextVar("binnacle_power_safe", default=True)
+
+
+def session() -> Any:
+    """The session of the current request or unit of work."""
+    from app.extensions import db
+
+    return db.session
+
+
+def begin_write() -> None:
+    """End the read transaction, if one is open; the next statement begins one that may write."""
+    session().rollback()
+    _writing.set(True)
+
+
+def begin_read() -> None:
+    """Forget a write intent (at the start of a request: a worker greenlet or thread may be used again)."""
+    _writing.set(False)
+
+
+@contextmanager
+def unit_of_work(*, power_safe: bool = True) -> Iterator[None]:
+    """A write transaction outside a request: commits at the end, rolls back on an exception. Needs an app context.
+
+    With `power_safe=False` SQLite does not fsync this commit: it survives the death of any process (kill -9), but the
+    last moments may be lost when the machine loses power. For samples; control data is always safe.
+    """
+    db_session = session()
+    db_session.rollback()
+    writing, safe = _writing.set(True), _power_safe.set(power_safe)
+    try:
+        yield
+        db_session.commit()
+    except BaseException:
+        db_session.rollback()
+        raise
+    finally:
+        db_session.remove()
+        _writing.reset(writing)
+        _power_safe.reset(safe)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """A read transaction outside a request; its connection goes back to the pool at the end."""
+    try:
+        yield
+    finally:
+        session().remove()
+
+
+def configure_engine(engine: Engine) -> None:
+    """Install the SQLite behaviour described above; PostgreSQL needs none of it."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _on_sqlite_connect)
+        event.listen(engine, "begin", _on_sqlite_begin)
+
+
+def _on_sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    for pragma in (
+        "busy_timeout=0",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        "cache_size=-8000",
+        "mmap_size=134217728",
+        "journal_size_limit=67108864",
+    ):
+        _patiently(lambda p=pragma: cursor.execute(f"PRAGMA {p}"))  # type: ignore[misc]
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: Connection) -> None:
+    wanted = "FULL" if _power_safe.get() else "NORMAL"
+    raw = connection.connection.dbapi_connection
+    assert raw is not None
+    if connection.info.get("synchronous", "FULL") != wanted:
+        raw.execute(f"PRAGMA synchronous={wanted}")  # type: ignore[attr-defined]
+        connection.info["synchronous"] = wanted
+    statement = "BEGIN IMMEDIATE" if _writing.get() else "BEGIN"
+    try:
+        _patiently(lambda: raw.execute(statement))  # type: ignore[attr-defined]
+    except sqlite3.OperationalError as error:
+        raise OperationalError(statement, None, error) from error
+
+
+def _patiently(attempt: Any) -> None:
+    """Try again while another process holds the lock, sleeping in between, for LOCK_PATIENCE_S."""
+    deadline, pause = time.monotonic() + LOCK_PATIENCE_S, 0.001
+    while True:
+        try:
+            attempt()
+            return
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.02)
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Whether the database is only locked by somebody else."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
+def is_full(error: DBAPIError) -> bool:
+    """Whether the disk under the database is full."""
+    return "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", None) == "53100"
+
+
+# -- SQL that both databases know under different names ------------------------------------------------------------
+
+
+def upsert(table: Any, dialect_name: str) -> Any:
+    """An INSERT that has `on_conflict_do_update` and `on_conflict_do_nothing`."""
+    return postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
+
+
+def insert_ignore(statement: Insert) -> Any:
+    """The statement with ON CONFLICT DO NOTHING."""
+    return statement.on_conflict_do_nothing()  # type: ignore[attr-defined]
+
+
+def contains(column: Any, text: str) -> ColumnElement[bool]:
+    """Case-insensitive "contains", with the wildcards in `text` taken literally."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return column.ilike(f"%{escaped}%", escape="\\")  # type: ignore[no-any-return]
+
+
+def dump_json(value: Any) -> str:
+    """JSON for a JSON column (orjson: three times as quick, and it refuses NaN's silent cousins)."""
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()

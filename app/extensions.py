@@ -1,0 +1,50 @@
+"""The extensions, made once and bound by `create_app`."""
+
+from typing import Any
+
+from flask import Flask
+from flask_limiter import Limiter
+from flask_login import LoginManager
+from flask_migrate import Migrate
+from flask_sock import Sock
+from flask_sqlalchemy import SQLAlchemy
+from flask_wtf import CSRFProtect
+from htmx_flask import Htmx
+from sqlalchemy.pool import QueuePool
+
+from app.config import Settings
+from app.database import Base, configure_engine, dump_json
+
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+login = LoginManager()
+limiter = Limiter(key_func=lambda: "", headers_enabled=False)
+sock = Sock()
+migrate = Migrate()
+csrf = CSRFProtect()
+htmx = Htmx()
+
+
+def engine_options(settings: Settings) -> dict[str, Any]:
+    """What `create_engine` needs for the configured database."""
+    options: dict[str, Any] = {"json_serializer": dump_json, "poolclass": QueuePool}
+    if settings.sqlalchemy_url.startswith("sqlite"):
+        return options | {"pool_size": 16, "max_overflow": 16, "connect_args": {"check_same_thread": False, "timeout": 0}}
+    return options | {"pool_size": 10, "max_overflow": 10, "pool_pre_ping": True, "pool_timeout": 10,
+                      "connect_args": {"connect_timeout": 5, "application_name": "binnacle"}}
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Bind all of them."""
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.sqlalchemy_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
+    app.config["RATELIMIT_STORAGE_URI"] = settings.redis_url or "memory://"
+    app.config["RATELIMIT_ENABLED"] = True
+    db.init_app(app)
+    with app.app_context():
+        configure_engine(db.engine)
+    login.init_app(app)
+    limiter.init_app(app)
+    sock.init_app(app)
+    migrate.init_app(app, db, directory=str(app.config["MIGRATIONS_DIR"]), render_as_batch=True)
+    csrf.init_app(app)
+    htmx.init_app(app)

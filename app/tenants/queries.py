@@ -1,0 +1,60 @@
+"""What can be asked about tenants."""
+
+from cachetools import TTLCache, cached
+from sqlalchemy import select
+
+from app.actors import Actor
+from app.database import session
+from app.errors import NotFound, unknown_id
+from app.tenants.models import Tenant
+
+Scope = frozenset[str] | None
+_choices: TTLCache[Scope, list[dict[str, str]]] = TTLCache(maxsize=256, ttl=2)
+
+
+def list_tenants(scope: Scope, q: str = "") -> list[Tenant]:
+    """The tenants of the scope by name."""
+    query = select(Tenant).order_by(Tenant.name_key)
+    if scope is not None:
+        query = query.where(Tenant.id.in_(scope))
+    if q:
+        query = query.where(Tenant.name_key.contains(q.lower(), autoescape=True))
+    return list(session().scalars(query))
+
+
+@cached(_choices)
+def tenant_choices(scope: Scope) -> list[dict[str, str]]:
+    """`{id, name}` of each, for menus; at most 2 s old."""
+    return [{"id": tenant.id, "name": tenant.name} for tenant in list_tenants(scope)]
+
+
+def forget_choices() -> None:
+    """Make this process read the menus anew."""
+    _choices.clear()
+
+
+def get_tenant(tenant_id: str, actor: Actor) -> Tenant:
+    """One tenant. Raises NotFound when there is none, or none that the actor may see."""
+    tenant: Tenant | None = session().get(Tenant, tenant_id) if actor.sees(tenant_id) else None
+    if tenant is None:
+        raise NotFound("Tenant not found")
+    return tenant
+
+
+def require_tenant(tenant_id: str, actor: Actor, parameter: str = "tenant_id") -> Tenant:
+    """A tenant named in a body or a filter. Raises Invalid (unknown id) when the actor cannot see one."""
+    try:
+        return get_tenant(tenant_id, actor)
+    except NotFound:
+        raise unknown_id(parameter, "Tenant", tenant_id) from None
+
+
+def default_tenant(actor: Actor) -> Tenant:
+    """Where a computer without a tenant goes: the oldest tenant that the actor may see."""
+    query = select(Tenant).order_by(Tenant.created_at, Tenant.id).limit(1)
+    if actor.tenant_ids is not None:
+        query = query.where(Tenant.id.in_(actor.tenant_ids))
+    tenant: Tenant | None = session().scalar(query)
+    if tenant is None:
+        raise unknown_id("tenant_id", "Tenant", "(default)")
+    return tenant

@@ -1,0 +1,78 @@
+"""HTTP tools without a domain: access, bodies, contracts, limits, pages, lists, CSV, sockets. Imports no room."""
+
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from flask import Flask, Response, current_app, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.config import Settings
+from app.database import begin_read
+from app.extensions import db
+from app.logging import configure, get_logger
+from app.web import access, csrf, error_handlers, headers, limits, pages, sockets
+from app.web.contracts import contract_of, is_api
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+log = get_logger("binnacle.access")
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Hooks, error handlers, template globals and static files."""
+    configure(settings)
+    app.config["SOCK_SERVER_OPTIONS"] = sockets.SERVER_OPTIONS
+    app.before_request(_before)
+    app.after_request(_after)
+    error_handlers.init_app(app)
+    pages.init_app(app, settings)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+
+
+def _before() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    g.started = time.perf_counter()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    begin_read()
+    rule = request.url_rule
+    permission = None
+    if rule is not None:
+        permission = getattr(request_view(rule.endpoint), "permission", None)
+        if rule.websocket:
+            request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)  # permessage-deflate triples the memory
+    path = request.path
+    try:
+        who = g.actor = access.identify(permission)
+    except Exception:
+        if is_api(path):
+            limits.count(access.actor(), contract_of(path), access.address())
+        raise
+    if is_api(path):
+        limits.count(who, contract_of(path), access.address())
+    if rule is None or permission is None:
+        return  # 404 or 405 follow
+    if rule.websocket:
+        sockets.check_opening(who, permission)
+        return
+    csrf.check(who)
+    access.authorise(who, permission)
+    db.session.rollback()  # what identified the caller must not hold a transaction while the body is read
+
+
+def request_view(endpoint: str) -> object:
+    """The view function behind an endpoint."""
+    return current_app.view_functions[endpoint]
+
+
+def _after(response: Response) -> Response:
+    headers.add(response)
+    if not g.get("quiet"):
+        took = round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1)
+        log.info("request", method=request.method, path=request.path, status=response.status_code, ms=took,
+                 actor=access.actor().name)  # fmt: skip
+    return response

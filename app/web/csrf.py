@@ -1,0 +1,26 @@
+"""CSRF: an unsafe request must carry the token, unless it came with a key or a token of its own (RELIABILITY 6)."""
+
+from flask import request
+from flask_wtf.csrf import CSRFError
+
+from app.actors import Actor, ActorKind
+from app.errors import Forbidden
+from app.extensions import csrf
+from app.web.contracts import is_api
+from app.web.routing import UNSAFE
+
+
+def check(who: Actor) -> None:
+    """Raises Forbidden when the token is missing or foreign.
+
+    Programs without a cookie have no ambient authority to abuse; a stranger's form (login, first admin) is checked too.
+    """
+    if request.method not in UNSAFE or who.kind in (ActorKind.KEY, ActorKind.HOST, ActorKind.TOKEN):
+        return
+    if who.kind is ActorKind.ANONYMOUS and is_api(request.path):
+        return
+    try:
+        csrf.protect()
+    except CSRFError as error:
+        raise Forbidden("The form has expired or came from elsewhere; reload the page and try again",
+                        details=error.description) from None  # fmt: skip

@@ -1,0 +1,148 @@
+"""Lists: columns, canonical queries and pages of rows. The URL is the state (ux/README.md, "Behaviour")."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.web.body import Query
+
+PER_PAGE = 50
+MAX_PER_PAGE = 200
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a list; `key` is used in `sort` and `cols`."""
+
+    key: str
+    label: str
+    sortable: bool = True
+    align: str = ""
+    default: bool = True
+
+
+class ListQuery(Query):
+    """What every list takes. A room's filters extend it and name their columns in `COLUMNS`."""
+
+    COLUMNS = ()  # type: ignore[var-annotated]
+    DEFAULT_SORT = ""  # type: ignore[var-annotated]
+
+    q: str = Field("", max_length=200)
+    sort: str = ""
+    page: int = Field(1, ge=1, le=1_000_000)
+    per_page: int = Field(PER_PAGE, ge=1, le=MAX_PER_PAGE)
+    cols: str = Field("", max_length=400)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: Any) -> Any:
+        return value.strip() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> Self:
+        sortable = {c.key for c in self.COLUMNS if c.sortable}
+        if self.sort and self.sort.removeprefix("-") not in sortable:
+            raise PydanticCustomError("sort", "sort: use one of {known}, with - for descending",
+                                      {"known": ", ".join(sorted(sortable))})  # fmt: skip
+        keys = {c.key for c in self.COLUMNS}
+        if self.cols and not set(self.cols.split(",")) <= keys:
+            raise PydanticCustomError("cols", "cols: use {known}, separated by commas", {"known": ", ".join(sorted(keys))})
+        return self
+
+    @property
+    def sort_key(self) -> str:
+        """The column to sort by, with `-` for descending."""
+        return self.sort or self.DEFAULT_SORT
+
+    @property
+    def shown(self) -> set[str]:
+        """The keys of the columns to show."""
+        return set(self.cols.split(",")) if self.cols else {c.key for c in self.COLUMNS if c.default}
+
+    def filters(self) -> dict[str, str]:
+        """The filters that are set, without sort, page and columns."""
+        values = self.model_dump(exclude={"sort", "page", "per_page", "cols"}, mode="json")
+        return {k: str(v) for k, v in values.items() if v not in ("", None)}
+
+    def canonical(self, *, paging: bool = True) -> str:
+        """The query string with everything at its default left out, in a fixed order."""
+        values: dict[str, Any] = self.filters()
+        if self.sort and self.sort != self.DEFAULT_SORT:
+            values["sort"] = self.sort
+        if paging and self.page != 1:
+            values["page"] = self.page
+        if paging and self.per_page != PER_PAGE:
+            values["per_page"] = self.per_page
+        if paging and self.cols:
+            values["cols"] = self.cols
+        return urlencode(dict(sorted(values.items())))
+
+
+@dataclass
+class Listing:
+    """A page of a list, as templates take it."""
+
+    path: str
+    query_model: ListQuery
+    rows: list[Any]
+    total: int
+    options: Mapping[str, Iterable[tuple[str, str]]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    view_key: str = ""
+    rev: int = 0
+
+    @property
+    def page(self) -> int:
+        return self.query_model.page
+
+    @property
+    def per_page(self) -> int:
+        return self.query_model.per_page
+
+    @property
+    def pages(self) -> int:
+        return max(1, ceil(self.total / self.per_page))
+
+    @property
+    def sort(self) -> str:
+        return self.query_model.sort_key
+
+    @property
+    def columns(self) -> list[dict[str, Any]]:
+        shown = self.query_model.shown
+        return [
+            {"key": c.key, "label": c.label, "sortable": c.sortable, "align": c.align, "shown": c.key in shown}
+            for c in self.query_model.COLUMNS
+        ]
+
+    @property
+    def filters(self) -> dict[str, str]:
+        return self.query_model.filters()
+
+    @property
+    def filtered(self) -> bool:
+        """Whether any filter is set (an empty list then means "no match")."""
+        return bool(self.filters)
+
+    @property
+    def query(self) -> str:
+        """The canonical query, without paging: what CSV links, saved views and bulk actions carry."""
+        return self.query_model.canonical(paging=False)
+
+    def url(self, **changes: Any) -> str:
+        """This list's address with some of the query changed; a change of filter or sort goes back to page 1."""
+        values = {**self.query_model.model_dump(mode="json"), **changes}
+        if set(changes) - {"page", "cols"}:
+            values["page"] = 1
+        changed = type(self.query_model).model_validate({k: v for k, v in values.items() if v not in (None, "")})
+        query = changed.canonical()
+        return f"{self.path}?{query}" if query else self.path
+
+    def toggled(self, key: str) -> str:
+        """The value for `sort` after a click on a column's header."""
+        return f"-{key}" if self.sort == key else key

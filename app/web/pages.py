@@ -1,0 +1,162 @@
+"""What every page needs: navigation, tenant switch, toasts, static files with a content hash, fragments."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from flask import Flask, flash, get_flashed_messages, request, session, url_for
+from whitenoise import WhiteNoise
+
+from app.actors import Permission
+from app.config import Settings
+from app.web import access
+
+Count = Callable[[frozenset[str] | None], int]
+SECTIONS = (None, "Fleet", "Work", "Watch", "Admin")
+
+
+@dataclass(frozen=True)
+class NavItem:
+    """An entry of the navigation. `count` gives the number beside it for a tenant scope; `count_key` lets live pages update it."""
+
+    section: str | None
+    label: str
+    endpoint: str
+    icon: str
+    permission: Permission
+    hotkey: str | None = None
+    count: Count | None = None
+    count_key: str | None = None
+    prefix: str | None = None
+
+
+@dataclass
+class Toast:
+    """A message after an action; `undo` is `{url, label, fields}` for a reversible one."""
+
+    kind: str
+    text: str
+    id: str
+    undo: dict[str, Any] | None = None
+
+
+_nav: list[NavItem] = []
+_tenant_lists: list[Callable[[frozenset[str] | None], list[dict[str, str]]]] = []
+
+
+def add_nav(*items: NavItem) -> None:
+    """A room announces its pages (at import; twice is once)."""
+    _nav.extend(item for item in items if item not in _nav)
+
+
+def set_tenant_list(provider: Callable[[frozenset[str] | None], list[dict[str, str]]]) -> None:
+    """The room `tenants` says how the tenants of a scope are listed."""
+    _tenant_lists[:] = [provider]
+
+
+def current_tenant() -> str | None:
+    """The tenant chosen in the top bar, if the actor may see it."""
+    chosen: str | None = session.get("tenant")
+    return chosen if chosen and access.actor().sees(chosen) else None
+
+
+def scope() -> frozenset[str] | None:
+    """The tenants that lists on pages show: the chosen one, else all that the actor may see (None: all)."""
+    chosen = current_tenant()
+    return frozenset({chosen}) if chosen else access.actor().tenant_ids
+
+
+def toast(text: str, kind: str = "success", undo: dict[str, Any] | None = None) -> None:
+    """Show a message on the next page."""
+    flash({"kind": kind, "text": text, "id": uuid4().hex[:8], "undo": undo}, "toast")
+
+
+def is_fragment() -> bool:
+    """Whether htmx asks for a part of the page (boosted and history requests want all of it)."""
+    wants = request.headers
+    return bool(wants.get("HX-Request")) and not wants.get("HX-Boosted") and not wants.get("HX-History-Restore-Request")
+
+
+def local_target(target: str | None) -> str:
+    """Where to go after a form: a path of this site, else the front page."""
+    if target and target.startswith("/") and not target.startswith(("//", "/\\")) and not urlsplit(target).netloc:
+        return target
+    return "/"
+
+
+def _navigation() -> list[dict[str, Any]]:
+    who, path = access.actor(), request.path
+    sections = []
+    for title in SECTIONS:
+        items = [_nav_entry(item, path) for item in _nav if item.section == title and who.can(item.permission)]
+        if items:
+            sections.append({"title": title, "items": items})
+    return sections
+
+
+def _nav_entry(item: NavItem, path: str) -> dict[str, Any]:
+    href = url_for(item.endpoint)
+    prefix = item.prefix or href
+    return {
+        "label": item.label,
+        "href": href,
+        "icon": item.icon,
+        "hotkey": item.hotkey,
+        "count": item.count(scope()) if item.count else None,
+        "count_key": item.count_key,
+        "active": path == href or (prefix != "/" and path.startswith(prefix)),
+    }
+
+
+def _toasts() -> list[Toast]:
+    messages: list[Any] = get_flashed_messages(category_filter=["toast"])
+    return [Toast(**message) for message in messages]
+
+
+def _build_hash(root: Path) -> tuple[str, frozenset[str]]:
+    digest, names = hashlib.sha256(), set()
+    for path in sorted(p for p in root.rglob("*") if p.is_file() and p.suffix not in (".gz", ".br")):
+        name = path.relative_to(root).as_posix()
+        names.add(name)
+        digest.update(name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12], frozenset(names)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Template globals, and static files under a path that holds their hash, so that they are cached for ever."""
+    root: Path = app.config["STATIC_DIR"]
+    build, names = _build_hash(root)
+    app.config["BUILD"] = build
+
+    def asset(path: str) -> str:
+        if path not in names:
+            raise LookupError(f"no static file {path}")
+        return f"/static/{build}/{path}"
+
+    def context() -> dict[str, Any]:
+        who = access.actor()
+        signed_in = who if who.is_person else None
+        if is_fragment():
+            return {"principal": signed_in}
+        return {
+            "principal": signed_in,
+            "nav": _navigation() if signed_in else [],
+            "tenants": _tenant_lists[0](who.tenant_ids) if signed_in and _tenant_lists else [],
+            "current_tenant": current_tenant(),
+            "flashes": _toasts(),
+        }
+
+    app.jinja_env.globals.update(asset=asset, build=build)
+    app.context_processor(context)
+
+    def headers(response_headers: Any, path: str, url: str) -> None:
+        response_headers["X-Content-Type-Options"] = "nosniff"
+
+    app.wsgi_app = WhiteNoise(  # type: ignore[method-assign]
+        app.wsgi_app, root=str(root), prefix=f"static/{build}/", max_age=31536000,
+        immutable_file_test=lambda path, url: True, add_headers_function=headers, allow_all_origins=False,
+    )  # fmt: skip

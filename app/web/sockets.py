@@ -1,0 +1,133 @@
+"""WebSockets under gevent: whole frames, one writer at a time, bounded input, exact Origin (RELIABILITY 18).
+
+simple-websocket writes with `sock.send`, which truncates large frames under gevent, from several greenlets, and reads
+without bound; the two small classes here mend that from outside.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import request
+from simple_websocket import ConnectionClosed, Server
+from wsproto.frame_protocol import FrameProtocol
+
+from app.actors import Actor, ActorKind, Permission
+from app.errors import Forbidden
+from app.extensions import db, sock
+from app.web import access
+from app.web.routing import Room
+
+PEOPLE_MAX_BYTES = 64 << 10
+CONNECTOR_MAX_BYTES = 5 << 20
+MAX_WAITING_MESSAGES = 16
+POLICY_VIOLATION = 1008
+SERVER_OPTIONS = {"ping_interval": 30, "max_message_size": PEOPLE_MAX_BYTES, "receive_bytes": 65536}
+
+
+class _WholeSocket:
+    """A socket whose `send` sends everything, one sender at a time."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._lock = threading.Lock()
+
+    def send(self, data: bytes) -> int:
+        with self._lock:
+            self._raw.sendall(data)
+        return len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+
+class _BoundedInput(list[Any]):
+    """The reader's buffer; full, it makes the reader wait, so that TCP slows the peer down."""
+
+    def append(self, item: Any) -> None:
+        while len(self) >= MAX_WAITING_MESSAGES:
+            time.sleep(0.01)
+        super().append(item)
+
+
+def text_frame(payload: str) -> bytes:
+    """A server's text frame (RFC 6455, section 5.2), built once and sent to many."""
+    return bytes(FrameProtocol(client=False, extensions=[]).send_data(payload))
+
+
+class Socket:
+    """One accepted WebSocket."""
+
+    def __init__(self, server: Server, max_bytes: int) -> None:
+        self._server = server
+        server.sock = _WholeSocket(server.sock)
+        server.input_buffer = _BoundedInput(server.input_buffer)
+        server.max_message_size = max_bytes
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._server.connected)
+
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
+        """The next message, or None after `timeout` seconds. Raises ConnectionClosed."""
+        message: str | bytes | None = self._server.receive(timeout=timeout)
+        return message
+
+    def send(self, text: str) -> None:
+        """Send one text message. Raises ConnectionClosed or OSError."""
+        self._server.send(text)
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send a frame that `text_frame` built. Raises ConnectionClosed or OSError."""
+        if not self._server.connected:
+            raise ConnectionClosed(self._server.close_reason, self._server.close_message)
+        self._server.sock.send(frame)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye and close; safe to call twice."""
+        try:
+            self._server.close(code, reason)
+        except (ConnectionClosed, OSError):
+            return
+
+    def cut(self) -> None:
+        """End the connection at once, also when a writer is stuck in it."""
+        try:
+            self._server.sock.shutdown(2)
+        except OSError:
+            return
+
+
+def route(room: Room, rule: str, *, permission: Permission, max_bytes: int = PEOPLE_MAX_BYTES) -> Callable[..., Any]:
+    """Declare a WebSocket. The handler gets `(socket, actor, **path)`, holds no database session and no transaction.
+
+    A foreign Origin, or credentials that do not allow `permission`, end the handshake with 403 or 401.
+    """
+
+    def decorate(handler: Callable[..., None]) -> Callable[..., None]:
+        def run(server: Server, **path: Any) -> None:
+            db.session.remove()
+            socket = Socket(server, max_bytes)
+            try:
+                handler(socket, access.actor(), **path)
+            except (ConnectionClosed, OSError):
+                return
+            finally:
+                db.session.remove()
+
+        run.__name__ = handler.__name__
+        run.permission = permission  # type: ignore[attr-defined]
+        sock.route(rule, bp=room, endpoint=handler.__name__)(run)
+        return handler
+
+    return decorate
+
+
+def check_opening(who: Actor, permission: Permission) -> None:
+    """Raises Forbidden for a foreign Origin (always for cookies, and whenever a browser sends one), and what `authorise` raises."""
+    origin = request.headers.get("Origin")
+    own = f"{request.scheme}://{request.host}"
+    if (origin is not None and origin != own) or (origin is None and who.kind is ActorKind.USER):
+        raise Forbidden("WebSocket from a foreign origin")
+    access.authorise(who, permission)
