@@ -6,9 +6,10 @@ const rowMenu = document.getElementById("bn-rowmenu");
 /** @param {HTMLElement} button */
 function openRowMenu(button) {
   if (!rowMenu) return;
+  const id = button.closest("[data-id]")?.getAttribute("data-id") ?? "";
   for (const link of rowMenu.querySelectorAll("a[data-href]")) {
     const href = link.getAttribute("data-href") ?? "";
-    link.setAttribute("href", href.replace("{id}", encodeURIComponent(button.dataset.menu ?? "")));
+    link.setAttribute("href", href.replace("{id}", encodeURIComponent(id)));
   }
   rowMenu.setAttribute("aria-label", button.getAttribute("aria-label") ?? "Actions");
   rowMenu.showPopover();
@@ -34,6 +35,10 @@ document.addEventListener("click", (event) => {
   const target = event.target instanceof Element ? event.target : null;
   const button = target?.closest("button[data-menu]");
   if (button instanceof HTMLElement) openRowMenu(button);
+  if (target?.closest("[data-help-open]")) {
+    document.getElementById("bn-account")?.hidePopover();
+    /** @type {HTMLDialogElement | null} */ (document.getElementById("bn-help"))?.showModal();
+  }
   for (const menu of document.querySelectorAll("details.bn-menu[open]")) {
     if (!target || !menu.contains(target)) menu.removeAttribute("open");
   }
