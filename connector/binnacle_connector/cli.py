@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from . import __version__, log
 from .config import ConfigError, check_ca_file, default_config_file, default_state_dir, load

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 MAX_DISKS = 100
 
 _PSEUDO_NAMES = """
-autofs bpf binfmt_misc cgroup cgroup2 configfs debugfs devfs devpts devtmpfs efivarfs fdescfs fusectl hugetlbfs mqueue nsfs
-proc procfs pstore ramfs rpc_pipefs securityfs squashfs sysfs tmpfs tracefs iso9660 udf erofs cramfs nullfs overlay aufs
-fuse.lxcfs fuse.snapfuse fuse.gvfsd-fuse fuse.portal
+autofs bpf binfmt_misc cgroup cgroup2 configfs debugfs devfs devpts devtmpfs efivarfs fdescfs fusectl hugetlbfs mqueue
+nsfs
+proc procfs pstore ramfs rpc_pipefs securityfs squashfs sysfs tmpfs tracefs iso9660 udf erofs cramfs nullfs overlay
+aufs fuse.lxcfs fuse.snapfuse fuse.gvfsd-fuse fuse.portal
 """
 _REMOTE_NAMES = """
-nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs afs ceph glusterfs 9p virtiofs afpfs webdav davfs ncpfs lustre gpfs fuse fuse.sshfs
-fuse.glusterfs fuse.ceph fuse.rclone fuse.s3fs fuse.davfs2 fuse.cephfs
+nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs afs ceph glusterfs 9p virtiofs afpfs webdav davfs ncpfs lustre gpfs fuse
+fuse.sshfs fuse.glusterfs fuse.ceph fuse.rclone fuse.s3fs fuse.davfs2 fuse.cephfs
 """
 _LEFT_OUT = frozenset(_PSEUDO_NAMES.split()) | frozenset(_REMOTE_NAMES.split())
 _HIDDEN_MACOS = ("/System/Volumes/", "/private/var/vm", "/Library/Developer/CoreSimulator/")

@@ -147,7 +147,8 @@ class Spool:
         """Apply the server's `acked` at the start of a connection; gives how many samples were renumbered.
 
         Up to `acked` is stored there, so it goes. But numbers that this file cannot have given out mean that the file
-        was lost or set back: then what waits is new, and it is numbered after `acked`. Raises ValueError, sqlite3.Error.
+        was lost or set back: then what waits is new, and it is numbered after `acked`.
+        Raises ValueError, sqlite3.Error.
         """
         with self._lock:
             if not 0 <= acked <= MAX_SEQ:
@@ -199,7 +200,7 @@ class Spool:
     def _shrink(self) -> None:
         """Give pages back after a long replay; a few stay, so that a full disk still leaves room to work."""
         if self._db.execute("PRAGMA freelist_count").fetchone()[0] > 512:
-            self._db.execute("PRAGMA incremental_vacuum(256)").fetchall()
+            self._db.executescript("PRAGMA incremental_vacuum(256)")  # execute() would free one page only
 
     def _set(self, **values: int) -> None:
         self._db.executemany("UPDATE meta SET value = ? WHERE name = ?", [(v, k) for k, v in values.items()])

@@ -136,7 +136,7 @@ class Connection:
         if frame.opcode != abnf.OPCODE_CONT:
             self._parts, self._parts_kind = [], frame.opcode
         self._parts.append(frame.data)
-        if sum(len(part) for part in self._parts) > MAX_MESSAGE or len(self._parts) > 10_000:
+        if sum(len(part) for part in self._parts) > MAX_MESSAGE or len(self._parts) > 1000:
             raise ConnectionLost("a message was too large")
         if not frame.fin:
             return None
@@ -154,9 +154,7 @@ class Connection:
         finally:
             self._ws.shutdown()  # type: ignore[no-untyped-call]
         words = brief(data[2:].decode("utf-8", "replace"))
-        raise ConnectionLost(
-            f"closed by the server{f' with {code}' if code else ''}{f': {words}' if words else ''}", code
-        )
+        raise ConnectionLost(f"closed by the server with {code or 'no code'}: {words or 'no reason'}", code)
 
     def close(self) -> None:
         """Say goodbye without waiting for the answer, and let the socket go."""
