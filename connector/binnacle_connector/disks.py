@@ -11,9 +11,8 @@ MAX_DISKS = 100
 
 _PSEUDO_NAMES = """
 autofs bpf binfmt_misc cgroup cgroup2 configfs debugfs devfs devpts devtmpfs efivarfs fdescfs fusectl hugetlbfs mqueue
-nsfs
-proc procfs pstore ramfs rpc_pipefs securityfs squashfs sysfs tmpfs tracefs iso9660 udf erofs cramfs nullfs overlay
-aufs fuse.lxcfs fuse.snapfuse fuse.gvfsd-fuse fuse.portal
+nsfs proc procfs pstore ramfs rpc_pipefs securityfs squashfs sysfs tmpfs tracefs iso9660 udf erofs cramfs nullfs
+overlay aufs fuse.lxcfs fuse.snapfuse fuse.gvfsd-fuse fuse.portal
 """
 _REMOTE_NAMES = """
 nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs afs ceph glusterfs 9p virtiofs afpfs webdav davfs ncpfs lustre gpfs fuse

@@ -11,7 +11,7 @@ from .log import logger
 from .metrics import Sampler
 from .spool import Spool
 
-FIRST_AFTER = 1.0
+FIRST_AFTER = 0.5
 
 
 class Schedule:

@@ -89,6 +89,8 @@ class Connection:
 
             self._ws.sock_opt.sslopt = {"context": ssl.create_default_context(cafile=ca_file)}
         self._guarded(self._ws.connect, url, **options)
+        if self._ws.getstatus() != 101:
+            raise ConnectionLost(f"the server answered the handshake with HTTP {self._ws.getstatus()}")
         self.heard = time.monotonic()
 
     def send(self, text: str) -> None:

@@ -84,8 +84,8 @@ def test_at_most_ten_thousand_entries(monkeypatch) -> None:
 
 def test_a_program_that_hangs_is_ended_and_what_it_said_is_kept() -> None:
     command = [sys.executable, "-c", "import time; print('one', flush=True); time.sleep(600)"]
-    assert list(software.lines(command, timeout=0.5)) == ["one"]
-    assert hardware.run_json(command, timeout=0.5) == {}
+    assert list(software.lines(command, timeout=0.4)) == ["one"]
+    assert hardware.run_json(command, timeout=0.1) == {}
 
 
 def test_a_missing_program_and_an_answer_that_is_no_json_give_nothing() -> None:
