@@ -29,6 +29,17 @@ function colour(name) {
   return value;
 }
 
+/** Times on the 24-hour clock; the day where it begins and at the first mark. @param {number[]} marks @param {number} step seconds */
+function hours(marks, step) {
+  return marks.map((mark, at) => {
+    const day = new Date(mark * 1000);
+    const date = day.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+    if (step >= 86_400) return date;
+    const clock = day.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(step < 60 && { second: "2-digit" }) });
+    return at === 0 || clock === "00:00" ? `${clock}\n${date}` : clock;
+  });
+}
+
 class Charts {
   /** @param {HTMLElement} root */
   constructor(root) {
@@ -112,13 +123,14 @@ class Charts {
     const { series, unit } = CHARTS[el.dataset.plot ?? ""];
     const banded = this.columns(el.dataset.plot ?? "").length > series.length + 1;
     const [line, second, muted, grid] = ["--bn-cpu", "--bn-ok-fill", "--bn-muted", "--bn-line"].map(colour);
-    const axis = { stroke: muted, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 } };
+    const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    const axis = { font, stroke: muted, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 } };
     const edge = { width: 0, points: { show: false } };
     return {
       width: el.clientWidth || 400,
       height: el.clientHeight || 192,
       scales: { x: { range: () => [this.data.from, this.data.to] }, y: { range: unit === "%" ? [0, 100] : (_u, _min, /** @type {number} */ max) => [0, Math.max(1000, max * 1.1)] } },
-      axes: [axis, { ...axis, size: 64, values: (_u, /** @type {number[]} */ ticks) => ticks.map((one) => words(one, unit)) }],
+      axes: [{ ...axis, values: (_u, /** @type {number[]} */ marks, _axis, _space, /** @type {number} */ step) => hours(marks, step) }, { ...axis, size: 64, values: (_u, /** @type {number[]} */ ticks) => ticks.map((one) => words(one, unit)) }],
       series: [
         {},
         ...(banded ? [edge, edge] : []),

@@ -84,6 +84,13 @@ function carryQuery() {
   }
 }
 
+// The URL is the state: what is not filtered by is not in it.
+document.addEventListener("htmx:configRequest", (event) => {
+  const { verb, formData } = /** @type {CustomEvent} */ (event).detail;
+  if (verb !== "get" || !formData) return;
+  for (const [name, value] of [...formData.entries()]) if (value === "") formData.delete(name);
+});
+
 /** A whole list came: its counts go to the header, and nothing is selected. @param {Event} event */
 function swapped(event) {
   const list = event.target instanceof Element ? event.target.closest(".bn-list") : null;

@@ -11,7 +11,7 @@ function keep(toast) {
   if (!list || !toast.isConnected) return;
   for (const form of toast.querySelectorAll("form")) form.remove(); // its undo has expired
   toast.querySelector("[data-toast-close]")?.remove();
-  toast.removeAttribute("role");
+  toast.querySelector("[role]")?.removeAttribute("role");
   list.prepend(toast);
   list.querySelector("[data-none]")?.remove();
   while (list.children.length > 50) list.lastElementChild?.remove();
