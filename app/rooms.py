@@ -7,7 +7,7 @@ from flask import Flask
 
 from app.web import access
 
-ROOMS = ("journal", "tenants", "auth", "api_keys", "fleet", "metrics", "connectors", "live", "system", "overview")
+ROOMS = ("journal", "tenants", "auth", "fleet", "api_keys", "metrics", "connectors", "live", "system", "overview")
 ENTRANCES = ("views", "api", "live")
 
 

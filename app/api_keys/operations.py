@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-
-
 from app.actors import ROLE_PERMISSIONS, Actor, Role
 from app.api_keys import queries
 from app.api_keys.models import HOST, INTEGRATION, ApiKey, make_key
@@ -77,3 +75,13 @@ def revoke_host_keys(computer_id: int, *, actor: Actor, reason: str) -> None:
     queries.forget_cached()
 
 
+
+
+def update_key(key: ApiKey, changes: dict[str, object], *, actor: Actor) -> ApiKey:
+    """Change `name`, `description`, `rate_limit`; what is given."""
+    for name, value in changes.items():
+        if name != "name" or value:
+            setattr(key, name, value)
+    record("api_key.updated", actor, subject_of(key), changed=sorted(changes))
+    queries.forget_cached()
+    return key

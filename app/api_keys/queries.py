@@ -68,3 +68,11 @@ def get_key(key_id: str, actor: Actor) -> ApiKey:
     if row is None or not (actor.role is Role.ADMIN and actor.tenant_ids is None or row.created_by == actor.user_id):
         raise NotFound("API key not found")
     return row
+
+
+def own_row(actor: Actor) -> ApiKey:
+    """The row of the key that calls. Raises NotFound."""
+    row: ApiKey | None = session().get(ApiKey, actor.key_id)
+    if row is None:
+        raise NotFound("API key not found")
+    return row

@@ -2,7 +2,13 @@
 
 from flask_wtf import FlaskForm
 from wtforms import (
-    BooleanField, EmailField, HiddenField, PasswordField, SelectField, SelectMultipleField, StringField,
+    BooleanField,
+    EmailField,
+    HiddenField,
+    PasswordField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
 )  # fmt: skip
 from wtforms.validators import DataRequired, EqualTo, Length, Optional, Regexp
 

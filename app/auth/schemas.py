@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.actors import Role
 from app.auth.models import User
-from app.web.body import Body, Query
+from app.shapes import Body, Query
 
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,185}\.[^@\s\x00-\x1f.]{2,63}")
 _USERNAME = re.compile(r"[\w.@+-]+")

@@ -47,3 +47,13 @@ def chain_hash(previous: str, at: datetime, values: dict[str, Any]) -> str:
     """SHA-256 over the previous hash and the entry's columns as canonical JSON, in hex."""
     body = [previous, iso(at.replace(microsecond=at.microsecond // 1000 * 1000)), [values[name] for name in HASHED]]
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+class ChangeClock(Base):
+    """A counter per live list. Every transaction that changes a row that the list shows takes the next number as the
+    row's `version`, so "has anything changed?" is one look-up, from any process."""
+
+    __tablename__ = "change_clocks"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    n: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select, update
 
 from app.actors import Actor
 from app.clock import now
 from app.database import session
-from app.journal.models import JournalEntry, chain_hash
+from app.journal.models import ChangeClock, JournalEntry, chain_hash
 
 _LOCK = 0x62696E6E  # one writer of the chain at a time on PostgreSQL; SQLite has one writer anyway
 
@@ -64,3 +64,17 @@ def record(type_: str, actor: Actor, subject: Subject | None = None, **data: Any
         insert(JournalEntry).values(at=moment, hash=hashed, **values).returning(JournalEntry.seq)
     ).scalar_one()
     return seq
+
+
+_TICK = (
+    update(ChangeClock).where(ChangeClock.name == bindparam("clock")).values(n=ChangeClock.n + 1).returning(ChangeClock.n)
+)
+
+
+def tick(name: str) -> int:
+    """The next version for rows of a live list. Call it before locking rows: its lock orders the writers."""
+    n: int | None = session().execute(_TICK, {"clock": name}).scalar()
+    if n is None:
+        session().execute(insert(ChangeClock).values(name=name, n=1))
+        return 1
+    return n

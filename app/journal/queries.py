@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Select, and_, func, or_, select
 
 from app.database import contains, session
-from app.journal.models import HASHED, JournalEntry, chain_hash
+from app.journal.models import HASHED, ChangeClock, JournalEntry, chain_hash
 
 
 @dataclass(frozen=True)
@@ -101,3 +101,8 @@ def first_broken_link() -> int | None:
             previous, last = row.hash, row.seq
         session().expunge_all()
     return None
+
+
+def clock(name: str) -> int:
+    """The newest version that a live list's rows carry."""
+    return int(session().scalar(select(ChangeClock.n).where(ChangeClock.name == name)) or 0)

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, StringConstraints
 
 from app.tenants.models import Tenant
-from app.web.body import Body, Query
+from app.shapes import Body, Query
 
 
 class TenantIn(Body):

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import orjson
 from flask import Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.errors import FieldError, Invalid, Malformed, TooLarge
 
@@ -16,18 +16,6 @@ MAX_DEPTH = 32
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
-
-
-class Body(BaseModel):
-    """Base of JSON bodies: strict types, no NaN, unknown fields ignored (contracts/README.md, rule 4)."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, str_max_length=100_000)
-
-
-class Query(BaseModel):
-    """Base of query strings: lax, because everything arrives as text."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, str_max_length=1_000)
 
 
 def read_raw(request: Request, limit: int = MAX_BODY) -> bytes:

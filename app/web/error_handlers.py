@@ -10,7 +10,16 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.database import is_busy, is_full
 from app.errors import (
-    Conflict, DomainError, Forbidden, Malformed, NotFound, OutOfSpace, TooLarge, TooMany, Unauthenticated, Unavailable,
+    Conflict,
+    DomainError,
+    Forbidden,
+    Malformed,
+    NotFound,
+    OutOfSpace,
+    TooLarge,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
 )  # fmt: skip
 from app.extensions import db
 from app.logging import get_logger

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.web.body import Query
+from app.shapes import Query
 
 PER_PAGE = 50
 MAX_PER_PAGE = 200

@@ -91,6 +91,13 @@ document.addEventListener("htmx:configRequest", (event) => {
   for (const [name, value] of [...formData.entries()]) if (value === "") formData.delete(name);
 });
 
+// One parameter with commas reads better than ten; without this script the server joins them.
+document.addEventListener("formdata", (event) => {
+  const { formData } = /** @type {FormDataEvent} */ (event);
+  if (!(event.target instanceof Element) || !event.target.matches("form.bn-columns")) return;
+  formData.set("cols", formData.getAll("cols").join(","));
+});
+
 /** A whole list came: its counts go to the header, and nothing is selected. @param {Event} event */
 function swapped(event) {
   const list = event.target instanceof Element ? event.target.closest(".bn-list") : null;

@@ -1,0 +1,14 @@
+"""Live tables: `/ws/live` pushes the rows of watched views to every viewer (ux/README.md, "Live tables")."""
+
+from flask import Flask
+
+from app.web.routing import Room
+
+bp = Room("live", __name__)
+
+
+def init_app(app: Flask) -> None:
+    """Give the process its hub."""
+    from app.live.hub import Hub
+
+    app.extensions["binnacle_hub"] = Hub(app)
