@@ -176,7 +176,7 @@ class Charts {
       const peaks = (this.data[`${key}_max`] ?? values).filter((/** @type {number | null} */ one) => one !== null);
       return `${label} ${words(values.at(-1), unit)}, highest ${words(peaks.reduce((/** @type {number} */ a, /** @type {number} */ b) => Math.max(a, b), 0), unit)}`;
     });
-    const when = at !== null && at !== undefined && this.data.t[at] ? `${new Date(this.data.t[at] * 1000).toLocaleString()} · ` : "";
+    const when = at !== null && at !== undefined && this.data.t[at] ? `${new Date(this.data.t[at] * 1000).toLocaleString("en-GB")} · ` : "";
     const place = el.parentElement?.querySelector("[data-summary]");
     if (place) place.textContent = when + text.join(" · ");
     if (!when) el.setAttribute("aria-label", text.join(". "));
