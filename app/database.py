@@ -65,10 +65,12 @@ JsonDoc = JSON().with_variant(JSONB(), "postgresql")
 
 def enum_column(kind: type[StrEnum]) -> "TypeDecorator[Any]":
     """A column that stores a StrEnum by its value as text, readable in any SQL shell."""
-    return _EnumText(kind)
+    return EnumText(kind)
 
 
-class _EnumText(TypeDecorator[Any]):
+class EnumText(TypeDecorator[Any]):
+    """See `enum_column`."""
+
     impl = String(32)
     cache_ok = True
 

@@ -8,7 +8,7 @@ from flask import Flask
 from app.web import access
 
 ROOMS = ("journal", "tenants", "auth", "fleet", "api_keys", "metrics", "connectors", "live", "system", "overview")
-ENTRANCES = ("views", "api", "live")
+ENTRANCES = ("live", "views", "users", "bulk", "api")
 
 
 def init_app(app: Flask) -> None:

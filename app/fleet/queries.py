@@ -104,10 +104,16 @@ def _ordered(query: Select[Any], sort: str) -> Select[Any]:
     return query.order_by(column.asc().nulls_last() if key != "name" else column.asc(), Computer.id.asc())
 
 
-def versions(wanted: ComputerFilter, sort: str, limit: int, offset: int) -> list[tuple[int, int]]:
-    """(id, version) of one page of rows, in order: all that a live list needs to see what changed."""
-    query = _ordered(_where(select(Computer.id, Computer.version), wanted), sort).limit(limit).offset(offset)
-    return [(row[0], row[1]) for row in session().execute(query)]
+def versions(wanted: ComputerFilter, sort: str, limit: int, offset: int) -> list[tuple[int, str, int]]:
+    """(id, public id, version) of one page of rows, in order: all that a live list needs to see what changed."""
+    query = _ordered(_where(select(Computer.id, Computer.uuid, Computer.version), wanted), sort)
+    return [(row[0], row[1], row[2]) for row in session().execute(query.limit(limit).offset(offset))]
+
+
+def version_of(uuid: str, scope: Scope) -> list[tuple[int, str, int]]:
+    """The same for one computer; empty when it is gone or out of scope."""
+    query = _where(select(Computer.id, Computer.uuid, Computer.version), ComputerFilter(scope=scope))
+    return [(row[0], row[1], row[2]) for row in session().execute(query.where(Computer.uuid == uuid))]
 
 
 def by_ids(ids: Iterable[int]) -> dict[int, Computer]:
@@ -147,15 +153,16 @@ def count(wanted: ComputerFilter) -> int:
 _counts: TTLCache[ComputerFilter, dict[str, int]] = TTLCache(maxsize=512, ttl=1)
 
 
-def status_counts(wanted: ComputerFilter) -> dict[str, int]:
-    """`total, online, offline, unknown` of all that match apart from the status filter; at most 1 s old."""
+def status_counts(wanted: ComputerFilter, *, fresh: bool = False) -> dict[str, int]:
+    """`total, online, offline, unknown, attention` of all that match apart from the status filter; at most 1 s old."""
     wanted = replace(wanted, status="")
-    known = _counts.get(wanted)
+    known = None if fresh else _counts.get(wanted)
     if known is None:
         query = _where(select(Computer.status, func.count(Computer.id)), wanted).group_by(Computer.status)
         found: dict[Any, int] = {status.value: n for status, n in session().execute(query)}
         known = {status.value: found.get(status.value, 0) for status in ComputerStatus}
         known["total"] = sum(known.values())
+        known["attention"] = count(replace(wanted, status="attention"))
         _counts[wanted] = known
     return known
 
@@ -261,3 +268,15 @@ def get_view(view_id: str, user_id: str, *, admin: bool) -> SavedView:
     if row is None or not (row.owner_id == user_id or (admin and row.shared)):
         raise NotFound("Saved view not found")
     return row
+
+
+def internal_ids(uuids: list[str], scope: Scope) -> list[int]:
+    """The internal ids of public ones, as far as they exist within the scope."""
+    query = select(Computer.id).where(Computer.uuid.in_([u.lower() for u in uuids]))
+    return list(session().scalars(query if scope is None else query.where(Computer.tenant_id.in_(scope))))
+
+
+def fullest(scope: Scope, percent: float, limit: int) -> list[Computer]:
+    """Computers with a disk at least this full, the fullest first."""
+    query = _where(select(Computer).where(Computer.disk >= percent), ComputerFilter(scope=scope))
+    return list(session().scalars(query.order_by(Computer.disk.desc(), Computer.id).limit(limit)).unique())

@@ -1,6 +1,5 @@
 """Contract 002 `/api/v1/metrics…`: latest, history, and the push of agents without a socket."""
 
-from datetime import timedelta
 from typing import Any
 
 from cachetools import TTLCache
@@ -22,15 +21,6 @@ from app.web.body import MAX_INGEST, read_object, validate_json
 from app.web.routing import json_response
 
 _own: TTLCache[int, str] = TTLCache(maxsize=20_000, ttl=30)
-
-
-def retention() -> queries.Retention:
-    """What the settings keep."""
-    settings = settings_of(current_app)
-    return queries.Retention(
-        timedelta(hours=settings.metrics_raw_hours), timedelta(days=settings.metrics_1m_days),
-        timedelta(days=settings.metrics_15m_days),
-    )  # fmt: skip
 
 
 def _latest(computer: Computer) -> dict[str, Any]:
@@ -57,7 +47,7 @@ def history(uuid: str, query: HistoryQuery) -> list[dict[str, Any]]:
     """Get a server's metrics over time, oldest first, in the resolution that fits the range (at most 1,500 points)."""
     computer = get_computer(uuid, access.actor())
     start, end = query.span_ms()
-    found = queries.history(computer.id, start, end, retention(), interval_s=computer.interval_s, with_detail=True)
+    found = queries.history(computer.id, start, end, queries.Retention.of(settings_of(current_app)), interval_s=computer.interval_s, with_detail=True)
     return [shown(computer.uuid, point, found.resolution) for point in found.points[-query.limit :]]
 
 

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import and_, func, select
 
 from app.clock import now, to_ms
+from app.config import Settings
 from app.database import session
 from app.metrics.models import STEPS_MS, VALUES, RollupCursor, Sample, Sample1m, Sample15m
 from app.metrics.rollups import aggregates
@@ -45,6 +46,12 @@ class Retention:
     raw: timedelta = timedelta(hours=48)
     minutes: timedelta = timedelta(days=30)
     quarters: timedelta = timedelta(days=365)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Retention":
+        """What the settings keep."""
+        return cls(timedelta(hours=settings.metrics_raw_hours), timedelta(days=settings.metrics_1m_days),
+                   timedelta(days=settings.metrics_15m_days))  # fmt: skip
 
 
 def latest(computer_id: int) -> Point | None:

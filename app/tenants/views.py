@@ -10,6 +10,7 @@ from app.web import access, pages
 from app.web.forms import refused, show_error
 
 pages.set_tenant_list(queries.tenant_choices)
+pages.add_settings(pages.SettingsTab("tenants", "Tenants", "/settings/tenants", Permission.TENANTS_WRITE))
 TEMPLATE = "tenants/index.html"
 
 
@@ -81,9 +82,10 @@ def rename(tenant_id: str) -> Response:
 def confirm_delete(tenant_id: str) -> str:
     """Ask before deleting."""
     tenant = queries.get_tenant(tenant_id, access.actor())
+    title = f"Delete tenant {tenant.name}?"
     return render_template(
-        "confirm.html", page_title=f"Delete tenant {tenant.name}?", targets=[tenant.name], count=1,
-        impact="The tenant is removed from menus, users and keys. This cannot be undone.",
+        "confirm.html", title=title, page_title=title, targets=[{"label": tenant.name}], total=1,
+        impact="The tenant leaves menus, users and keys; it must not own any computer.",
         action=f"/settings/tenants/{tenant.id}/delete", verb="Delete tenant", cancel="/settings/tenants", fields={},
     )  # fmt: skip
 

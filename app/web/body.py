@@ -124,7 +124,7 @@ def validate_query(model: type[M], request: Request) -> M:
     for name, items in request.args.lists():
         if any("\x00" in item for item in items):
             raise Invalid(errors=[FieldError(("query", name), "contains a NUL character")])
-        values[name] = items[-1]
+        values[name] = items if name == "cols" else items[-1]
     try:
         return model.model_validate(values)
     except ValidationError as error:

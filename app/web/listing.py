@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
 
 from pydantic import Field, field_validator, model_validator
@@ -29,14 +29,19 @@ class Column:
 class ListQuery(Query):
     """What every list takes. A room's filters extend it and name their columns in `COLUMNS`."""
 
-    COLUMNS = ()  # type: ignore[var-annotated]
-    DEFAULT_SORT = ""  # type: ignore[var-annotated]
+    COLUMNS: ClassVar[tuple[Column, ...]] = ()
+    DEFAULT_SORT: ClassVar[str] = ""
 
     q: str = Field("", max_length=200)
     sort: str = ""
     page: int = Field(1, ge=1, le=1_000_000)
     per_page: int = Field(PER_PAGE, ge=1, le=MAX_PER_PAGE)
     cols: str = Field("", max_length=400)
+
+    @field_validator("cols", mode="before")
+    @classmethod
+    def _joined(cls, value: Any) -> Any:
+        return ",".join(value) if isinstance(value, list) else value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -69,8 +74,7 @@ class ListQuery(Query):
         values = self.model_dump(exclude={"sort", "page", "per_page", "cols"}, mode="json")
         return {k: str(v) for k, v in values.items() if v not in ("", None)}
 
-    def canonical(self, *, paging: bool = True) -> str:
-        """The query string with everything at its default left out, in a fixed order."""
+    def _canonical(self, *, paging: bool, columns: bool) -> str:
         values: dict[str, Any] = self.filters()
         if self.sort and self.sort != self.DEFAULT_SORT:
             values["sort"] = self.sort
@@ -78,9 +82,17 @@ class ListQuery(Query):
             values["page"] = self.page
         if paging and self.per_page != PER_PAGE:
             values["per_page"] = self.per_page
-        if paging and self.cols:
+        if columns and self.cols:
             values["cols"] = self.cols
         return urlencode(dict(sorted(values.items())))
+
+    def canonical(self, *, paging: bool = True) -> str:
+        """The query string with everything at its default left out, in a fixed order."""
+        return self._canonical(paging=paging, columns=True)
+
+    def view(self) -> str:
+        """The canonical query of the rows alone: what live tables share, whatever columns somebody shows."""
+        return self._canonical(paging=True, columns=False)
 
 
 @dataclass

@@ -34,6 +34,25 @@ class NavItem:
     prefix: str | None = None
 
 
+@dataclass(frozen=True)
+class SettingsTab:
+    """A page of the settings."""
+
+    key: str
+    label: str
+    href: str
+    permission: Permission
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A tab of an object's page: the path under the object's, its label and its place."""
+
+    path: str
+    label: str
+    place: int
+
+
 @dataclass
 class Toast:
     """A message after an action; `undo` is `{url, label, fields}` for a reversible one."""
@@ -45,12 +64,39 @@ class Toast:
 
 
 _nav: list[NavItem] = []
+_settings: list[SettingsTab] = []
+_tabs: dict[str, list["Tab"]] = {}
 _tenant_lists: list[Callable[[frozenset[str] | None], list[dict[str, str]]]] = []
 
 
 def add_nav(*items: NavItem) -> None:
     """A room announces its pages (at import; twice is once)."""
     _nav.extend(item for item in items if item not in _nav)
+
+
+def add_tabs(prefix: str, *tabs: Tab) -> None:
+    """A room announces its tabs on the pages of an object, such as a computer (`prefix` `/fleet/`)."""
+    known = _tabs.setdefault(prefix, [])
+    known.extend(tab for tab in tabs if tab not in known)
+
+
+def object_frame(thing: Any, view_key: str, rev: int, base: str, active: str, title: str) -> dict[str, Any]:
+    """What every tab of an object's page needs: the object, its live header's view, its tabs and the title."""
+    prefix = "/" + base.split("/")[1] + "/"
+    tabs = sorted(_tabs.get(prefix, []), key=lambda tab: tab.place)
+    shown = [{"label": tab.label, "href": base + tab.path, "active": tab.path == active} for tab in tabs]
+    return {"computer": thing, "tabs": shown, "tab": active, "rev": rev, "view_key": view_key, "page_title": title}
+
+
+def add_settings(*tabs: SettingsTab) -> None:
+    """A room announces its settings pages (at import; twice is once)."""
+    _settings.extend(tab for tab in tabs if tab not in _settings)
+
+
+def settings_tabs(active: str) -> list[dict[str, Any]]:
+    """The settings pages that the actor may open, for the tabs macro."""
+    who = access.actor()
+    return [{"label": t.label, "href": t.href, "active": t.key == active} for t in _settings if who.can(t.permission)]
 
 
 def set_tenant_list(provider: Callable[[frozenset[str] | None], list[dict[str, str]]]) -> None:
@@ -86,6 +132,14 @@ def local_target(target: str | None) -> str:
     if target and target.startswith("/") and not target.startswith(("//", "/\\")) and not urlsplit(target).netloc:
         return target
     return "/"
+
+
+def find_pages(text: str) -> list[dict[str, Any]]:
+    """Pages of the navigation and the settings whose name begins with or contains the text."""
+    who, needle = access.actor(), text.lower()
+    known = [(i.label, url_for(i.endpoint), i.icon) for i in _nav if who.can(i.permission)]
+    known += [(t.label, t.href, "settings") for t in _settings if who.can(t.permission)]
+    return [{"label": label, "href": href, "icon": icon, "note": "Page"} for label, href, icon in known if needle in label.lower()]
 
 
 def _navigation() -> list[dict[str, Any]]:
@@ -150,7 +204,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             "flashes": _toasts(),
         }
 
-    app.jinja_env.globals.update(asset=asset, build=build)
+    app.jinja_env.globals.update(asset=asset, build=build, settings_tabs=settings_tabs)
     app.context_processor(context)
 
     def headers(response_headers: Any, path: str, url: str) -> None:

@@ -64,9 +64,17 @@ class Room(Blueprint):
         self.declared = _Declared()
 
     def page(
-        self, rule: str, *, permission: Permission, methods: tuple[str, ...] = ("GET",), hash_first: bool = False
+        self,
+        rule: str,
+        *,
+        permission: Permission,
+        methods: tuple[str, ...] = ("GET",),
+        hash_first: bool = False,
+        also: tuple[str, ...] = (),
     ) -> Callable[[View], View]:
-        """A page, a fragment or a form. With `hash_first` the view begins its write itself, after the slow part."""
+        """A page, a fragment or a form. `also` are other addresses of the same.
+
+        With `hash_first` the view begins its write itself, after the slow part (a password hash)."""
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -77,7 +85,8 @@ class Room(Blueprint):
                 db.session.commit()
                 return response
 
-            self._add(rule, view.__name__, run, permission, methods)
+            for path in (rule, *also):
+                self._add(path, view.__name__, run, permission, methods)
             return view
 
         return decorate
@@ -113,7 +122,7 @@ class Room(Blueprint):
                 db.session.commit()
                 return response
 
-            name = endpoint or view.__name__
+            name = f"api_{endpoint or view.__name__}"
             title, _, more = (view.__doc__ or name).strip().partition("\n")
             self.declared.api.append(
                 ApiRoute(method, rule, f"{self.name}.{name}", permission, title, body, query, returns, status,

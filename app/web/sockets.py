@@ -109,11 +109,13 @@ def route(room: Room, rule: str, *, permission: Permission, max_bytes: int = PEO
         def run(server: Server, **path: Any) -> None:
             db.session.remove()
             socket = Socket(server, max_bytes)
+            _open.add(socket)
             try:
                 handler(socket, access.actor(), **path)
             except (ConnectionClosed, OSError):
                 return
             finally:
+                _open.discard(socket)
                 db.session.remove()
 
         run.__name__ = handler.__name__
@@ -131,3 +133,13 @@ def check_opening(who: Actor, permission: Permission) -> None:
     if (origin is not None and origin != own) or (origin is None and who.kind is ActorKind.USER):
         raise Forbidden("WebSocket from a foreign origin")
     access.authorise(who, permission)
+
+
+_open: set[Socket] = set()
+
+
+def close_all(code: int, reason: str) -> None:
+    """Close every socket of this process (when it stops)."""
+    for socket in list(_open):
+        socket.close(code, reason)
+        socket.cut()

@@ -1,0 +1,108 @@
+"""`binnacle up | worker | users create | keys create | simulate`. Each command imports only what it needs."""
+
+import sys
+
+import click
+
+
+@click.group()
+def main() -> None:
+    """Binnacle: the console from which technicians watch and work a fleet."""
+
+
+@main.command()
+def up() -> None:
+    """Run web, worker and this machine's connector; restart what dies; Ctrl-C ends all of it."""
+    from app.launcher import run
+
+    sys.exit(run())
+
+
+@main.command()
+def worker() -> None:
+    """Run the worker alone."""
+    from app import create_app
+    from app.worker import run
+
+    run(create_app())
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database up to date and exit."""
+    from app import create_app
+    from app.system.bootstrap import prepare
+
+    prepare(create_app())
+    click.echo("The database is up to date.")
+
+
+@main.group()
+def users() -> None:
+    """People who sign in."""
+
+
+@users.command("create")
+@click.option("--username", required=True)
+@click.option("--email", default=None)
+@click.option("--role", type=click.Choice(["admin", "user", "readonly", "executor"]), default="admin", show_default=True)
+@click.password_option("--password", envvar="BINNACLE_NEW_PASSWORD", help="Asked for when not given")
+def create_user(username: str, email: str | None, role: str, password: str) -> None:
+    """Create a user."""
+    from app import create_app
+    from app.actors import SYSTEM, Role
+    from app.auth import operations
+    from app.extensions import db
+
+    with create_app().app_context():
+        user = _or_say(lambda: operations.create_user(username, email, password, Role(role), actor=SYSTEM))
+        db.session.commit()
+        click.echo(f"Created {user.username} ({user.role.value}).")
+
+
+@main.group()
+def keys() -> None:
+    """API keys."""
+
+
+@keys.command("create")
+@click.option("--name", required=True)
+@click.option("--role", type=click.Choice(["admin", "user", "readonly", "executor"]), default="readonly", show_default=True)
+@click.option("--rate-limit", type=click.IntRange(1, 1_000_000), default=None, help="Requests a minute")
+def create_key(name: str, role: str, rate_limit: int | None) -> None:
+    """Create an integration key and print it, once."""
+    from app import create_app
+    from app.actors import SYSTEM, Role
+    from app.api_keys import operations
+    from app.database import unit_of_work
+
+    with create_app().app_context(), unit_of_work():
+        _, secret = operations.create_integration_key(name, Role(role), actor=SYSTEM, rate_limit=rate_limit)
+    click.echo(secret)
+
+
+@main.command()
+@click.option("--computers", type=click.IntRange(1, 20_000), required=True)
+@click.option("--interval", type=click.IntRange(1, 3600), default=10, show_default=True, help="Seconds between samples")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same fleet")
+@click.option("--duration", type=click.IntRange(1), default=None, help="Seconds to run; without it until Ctrl-C")
+@click.option("--history", type=click.IntRange(0, 168), default=0, help="Hours of past samples to replay first")
+def simulate(computers: int, interval: int, seed: int, duration: int | None, history: int) -> None:
+    """Connect simulated computers to the running server, over the real connector protocol."""
+    from app.simulator.command import run
+
+    sys.exit(run(computers, interval, seed, duration, history))
+
+
+def _or_say(action):  # type: ignore[no-untyped-def]
+    """Run an action; a domain error becomes a sentence and exit status 1."""
+    from app.errors import DomainError, Invalid
+
+    try:
+        return action()
+    except DomainError as error:
+        rows = error.errors if isinstance(error, Invalid) else []
+        raise click.ClickException("; ".join(row.message for row in rows) or error.message) from None
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Actions on a selection of computers: a page's ticks, or "all N that match" with a guard against a count that drifted."""
+
+from typing import Any
+
+from flask import Response, make_response, redirect, render_template, request
+
+from app.actors import Permission
+from app.errors import Conflict, DomainError, Invalid
+from app.fleet import bp, operations, queries
+from app.fleet.forms import TagForm
+from app.fleet.live import parse
+from app.web import access, pages
+from app.web.forms import refused, show_error
+
+TYPE_COUNT_OVER = 25
+SHOWN = 20
+
+
+def selection() -> list[int]:
+    """The internal ids that the bulk form names, of computers that the actor may see.
+
+    Raises Invalid when nothing is selected, and Conflict when "all that match" is not the number that the person saw.
+    """
+    who = access.actor()
+    if request.form.get("all"):
+        ids = queries.ids_of(parse(request.form.get("query", "")).filter(pages.scope()))
+        if str(len(ids)) != request.form.get("count", ""):
+            raise Conflict(f"The selection has changed: {len(ids)} computers match now. Look again and repeat.")
+    else:
+        ids = queries.internal_ids(request.form.getlist("ids")[:1000], who.tenant_ids)
+    if not ids:
+        raise Invalid("Select at least one computer")
+    return ids
+
+
+def _carry(ids: list[int]) -> dict[str, Any]:
+    """The hidden fields that bring the same selection back."""
+    if request.form.get("all"):
+        return {"all": "1", "query": request.form.get("query", ""), "count": request.form.get("count", "")}
+    return {"ids": [c.uuid for c in queries.by_ids(ids).values()]}
+
+
+def _targets(ids: list[int]) -> list[dict[str, str]]:
+    shown = queries.by_ids(ids[:SHOWN]).values()
+    return [{"label": c.name, "href": f"/fleet/{c.uuid}/", "note": c.tenant.name} for c in shown]
+
+
+@bp.page("/fleet/bulk/tag", permission=Permission.FLEET_WRITE, methods=("POST",))
+def tag() -> Response:
+    """Ask which tags, then change them; the toast can undo exactly what changed."""
+    ids = selection()
+    form = TagForm()
+    context = {"ids": ids, "fields": _carry(ids), "targets": _targets(ids), "total": len(ids), "page_title": "Tag computers"}
+    if not request.form.get("confirmed"):
+        return make_response(render_template("fleet/tag.html", form=form, **context))
+    added, removed = (form.add.data or "").split(), (form.remove.data or "").split()
+    if form.validate() and (added or removed):
+        try:
+            changed = operations.change_tags(ids, add=added, remove=removed, actor=access.actor())
+        except DomainError as error:
+            show_error(form, error)
+        else:
+            undo = _undo(changed, added, removed)
+            pages.toast(f"Tags changed on {len(changed)} computers", undo=undo)
+            return make_response(redirect("/fleet/", 303))
+    elif not form.errors:
+        form.form_errors.append("Name at least one tag to add or to remove")
+    return refused("fleet/tag.html", form, **context)
+
+
+def _undo(changed: list[int], added: list[str], removed: list[str]) -> dict[str, Any] | None:
+    if not changed or len(changed) > 100 or (added and removed):
+        return None  # what does not fit in the cookie of the toast, or is not its own inverse, is undone by hand
+    uuids = " ".join(c.uuid for c in queries.by_ids(changed).values())
+    if len(uuids) > 2000:
+        return None
+    return {"url": "/fleet/bulk/untag", "label": "Undo", "fields": {"ids": uuids, "add": " ".join(removed), "remove": " ".join(added)}}
+
+
+@bp.page("/fleet/bulk/untag", permission=Permission.FLEET_WRITE, methods=("POST",))
+def undo_tag() -> Response:
+    """Undo a change of tags on exactly the computers that it changed."""
+    ids = queries.internal_ids(request.form.get("ids", "").split()[:1000], access.actor().tenant_ids)
+    add, remove = request.form.get("add", "").split(), request.form.get("remove", "").split()
+    changed = operations.change_tags(ids, add=add, remove=remove, actor=access.actor())
+    pages.toast(f"Undone on {len(changed)} computers")
+    return make_response(redirect("/fleet/", 303))
+
+
+@bp.page("/fleet/bulk/delete", permission=Permission.FLEET_WRITE, methods=("POST",))
+def delete() -> Response:
+    """Ask, listing targets and impact; over 25 the count is typed; then delete."""
+    ids = selection()
+    return _confirm_and_delete(ids, "/fleet/bulk/delete", _carry(ids), "/fleet/")
+
+
+@bp.page("/fleet/<uuid>/delete", permission=Permission.FLEET_WRITE)
+def confirm_delete(uuid: str) -> Response:
+    """Ask before deleting one."""
+    row = queries.get_computer(uuid, access.actor())
+    return _confirm_and_delete([row.id], f"/fleet/{row.uuid}/delete", {}, f"/fleet/{row.uuid}/")
+
+
+@bp.page("/fleet/<uuid>/delete", permission=Permission.FLEET_WRITE, methods=("POST",))
+def delete_one(uuid: str) -> Response:
+    """Delete one."""
+    row = queries.get_computer(uuid, access.actor())
+    return _confirm_and_delete([row.id], f"/fleet/{row.uuid}/delete", {}, f"/fleet/{row.uuid}/")
+
+
+def _confirm_and_delete(ids: list[int], action: str, fields: dict[str, Any], cancel: str) -> Response:
+    many, error = len(ids) > TYPE_COUNT_OVER, None
+    if request.method == "POST" and request.form.get("confirmed"):
+        if not many or request.form.get("typed", "").replace(",", "").strip() == str(len(ids)):
+            removed = operations.delete_computers(ids, actor=access.actor())
+            pages.toast(f"{removed} computers deleted" if removed != 1 else "Computer deleted")
+            return make_response(redirect("/fleet/", 303))
+        error = f"Type {len(ids)}"
+    title = f"Delete {len(ids):,} computers?" if len(ids) != 1 else "Delete this computer?"
+    impact = ("Their metrics, inventory and keys are deleted, and their connectors are cut off." if len(ids) != 1 else
+              "Its metrics, inventory and keys are deleted, and its connector is cut off.")  # fmt: skip
+    return make_response(render_template(
+        "confirm.html", title=title, page_title=title, impact=impact, targets=_targets(ids), total=len(ids), action=action,
+        fields=fields, verb="Delete", cancel=cancel, error=error, type_count=many,
+    ), 422 if error else 200)  # fmt: skip

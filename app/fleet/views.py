@@ -1,0 +1,218 @@
+"""Pages of the fleet: the Computers list, saved views, a computer and its tabs."""
+
+from typing import Any
+
+from flask import Response, make_response, redirect, render_template, request
+
+from app.actors import Permission
+from app.errors import DomainError
+from app.fleet import bp, operations, queries
+from app.fleet.forms import ComputerForm, ViewForm
+from app.fleet.live import FLEET, STATUSES, FleetQuery
+from app.fleet.models import Computer
+from app.fleet.schemas import CSV_COLUMNS, csv_row
+from app.journal.queries import EntryFilter, clock, count_entries, page_of_entries
+from app.tenants.queries import tenant_choices
+from app.web import access, csv, live, pages
+from app.web.body import validate_query
+from app.web.forms import refused, show_error
+from app.web.listing import Listing
+from app.web.pages import NavItem
+
+SOFTWARE_PAGE = 100
+EVENTS_PAGE = 50
+
+
+def _count(scope: frozenset[str] | None) -> int:
+    return queries.status_counts(queries.ComputerFilter(scope=scope))["total"]
+
+
+pages.add_nav(NavItem("Fleet", "Computers", "fleet.index", "device-desktop", Permission.FLEET_READ, "g c", _count, prefix="/fleet/"))
+
+
+def listing(query: FleetQuery) -> Listing:
+    """The rows of a query, rendered (or taken from the cache of rendered rows), with counts and choices."""
+    scope = pages.scope()
+    wanted = query.filter(scope)
+    rev = clock(operations.CLOCK)  # before the rows: what is newer than it will be pushed
+    keys = queries.versions(wanted, query.sort_key, query.per_page, query.offset)
+    html = live.rows(FLEET, keys)
+    counts = queries.status_counts(wanted)
+    total = _total(wanted, counts, len(keys), query)
+    systems, tags = queries.filter_choices(scope)
+    choices: dict[str, Any] = {
+        "status": STATUSES,
+        "os": [(name, name) for name in systems],
+        "tenant": [(t["id"], t["name"]) for t in tenant_choices(scope)],
+        "tag": [(tag, tag) for tag in tags],
+    }
+    view = query.view()
+    return Listing("/fleet/", query, [html[k[0]] for k in keys if k[0] in html], total, choices, counts,
+                   f"fleet?{view}" if view else "fleet", rev)  # fmt: skip
+
+
+def _total(wanted: queries.ComputerFilter, counts: dict[str, int], shown: int, query: FleetQuery) -> int:
+    if not wanted.status:
+        return counts["total"]
+    return counts.get(wanted.status, 0)
+
+
+@bp.page("/fleet/", permission=Permission.FLEET_READ)
+def index() -> Response:
+    """Computers: the page, or with HX-Request its table."""
+    query = validate_query(FleetQuery, request)
+    found = listing(query)
+    context = {"listing": found, "first_use": not found.counts["total"] and not found.filtered}
+    if pages.is_fragment():
+        response = make_response(render_template("fleet/_table.html", **context))
+    else:
+        views = _views(query)
+        response = make_response(render_template("fleet/index.html", saved_views=views, page_title="Computers", **context))
+    response.headers["X-Rev"] = str(found.rev)
+    return response
+
+
+def _views(query: FleetQuery) -> list[dict[str, Any]]:
+    who, current = access.actor(), query.canonical(paging=False)
+    tabs: list[dict[str, Any]] = [{"id": None, "name": "All", "href": "/fleet/", "active": not current}]
+    for view in queries.saved_views("fleet", who.user_id or ""):
+        mine = view.owner_id == who.user_id
+        tabs.append({"id": view.id, "name": view.name, "href": f"/fleet/?{view.query}", "active": current == view.query,
+                     "mine": mine, "shared": view.shared})  # fmt: skip
+    return tabs
+
+
+@bp.page("/fleet.csv", permission=Permission.FLEET_READ)
+def download() -> Response:
+    """The same filters as CSV."""
+    query = validate_query(FleetQuery, request)
+    rows = (csv_row(c) for c in queries.each(query.filter(pages.scope()), query.sort_key))
+    return csv.stream(CSV_COLUMNS, rows, "computers")
+
+
+@bp.page("/fleet/views/new", permission=Permission.SIGNED_IN)
+def new_view() -> str:
+    """Name the filters of the list."""
+    query = validate_query(FleetQuery, request)
+    return _view_page(ViewForm(), query.canonical(paging=False))
+
+
+def _view_page(form: ViewForm, query: str) -> str:
+    own = [v for v in queries.saved_views("fleet", access.actor().user_id or "")]
+    return render_template("fleet/view.html", form=form, query=query, views=own, page_title="Saved views",
+                           user_id=access.actor().user_id, is_admin=access.actor().is_admin)  # fmt: skip
+
+
+@bp.page("/fleet/views/new", permission=Permission.SIGNED_IN, methods=("POST",))
+def save_view() -> Response:
+    """Save them as a tab, private or shared."""
+    form, query = ViewForm(), validate_query(FleetQuery, request).canonical(paging=False)
+    if form.validate():
+        try:
+            operations.save_view("fleet", form.name.data.strip(), query, form.shared.data, actor=access.actor())
+        except DomainError as error:
+            show_error(form, error)
+        else:
+            pages.toast(f"View {form.name.data.strip()} saved")
+            return make_response(redirect(f"/fleet/?{query}", 303))
+    return make_response(_view_page(form, query), 422)
+
+
+@bp.page("/fleet/views/<view_id>/delete", permission=Permission.SIGNED_IN, methods=("POST",))
+def delete_view(view_id: str) -> Response:
+    """Delete a saved view; it can be undone by saving it again."""
+    who = access.actor()
+    view = queries.get_view(view_id, who.user_id or "", admin=who.is_admin)
+    undo = {"url": f"/fleet/views/new?{view.query}", "label": "Undo", "fields": {"name": view.name}}
+    operations.delete_view(view, actor=who)
+    pages.toast(f"View {view.name} deleted", undo=undo)
+    return make_response(redirect("/fleet/", 303))
+
+
+pages.add_tabs("/fleet/", pages.Tab("", "Overview", 0), pages.Tab("software", "Software", 50), pages.Tab("events", "Events", 90))
+
+
+def _frame(computer: Computer, tab: str) -> dict[str, Any]:
+    """What every tab of a computer needs: the live header and the tabs."""
+    return pages.object_frame(
+        computer, f"computer?id={computer.uuid}", clock(operations.CLOCK), f"/fleet/{computer.uuid}/", tab, computer.name
+    )  # fmt: skip
+
+
+@bp.page("/fleet/<uuid>/", permission=Permission.FLEET_READ)
+def computer(uuid: str) -> Response:
+    """One computer: its facts; with HX-Request its live header."""
+    row = queries.get_computer(uuid, access.actor())
+    frame = _frame(row, "")
+    if pages.is_fragment():
+        response = make_response(render_template("fleet/_now.html", **frame))
+    else:
+        inventory = queries.inventory_of(row)
+        events = page_of_entries(EntryFilter(subject_kind="computer", subject_id=row.uuid), 1, 5)
+        response = make_response(render_template("fleet/computer.html", inventory=inventory, events=events, **frame))
+    response.headers["X-Rev"] = str(frame["rev"])
+    return response
+
+
+@bp.page("/fleet/<uuid>/software", permission=Permission.FLEET_READ)
+def software(uuid: str) -> str:
+    """What is installed on it."""
+    row = queries.get_computer(uuid, access.actor())
+    q, page = request.args.get("q", "").strip()[:200], max(1, request.args.get("page", 1, int))
+    packages, total = queries.software_of(row, q, SOFTWARE_PAGE, (page - 1) * SOFTWARE_PAGE)
+    return render_template("fleet/software.html", packages=packages, total=total, q=q, page=page,
+                           pages=max(1, -(-total // SOFTWARE_PAGE)), **_frame(row, "software"))  # fmt: skip
+
+
+@bp.page("/fleet/<uuid>/software.csv", permission=Permission.FLEET_READ)
+def software_csv(uuid: str) -> Response:
+    """The same as CSV."""
+    row = queries.get_computer(uuid, access.actor())
+    packages, _ = queries.software_of(row, request.args.get("q", "").strip()[:200], 10_000, 0)
+    return csv.stream(("name", "version", "publisher"), ((p.name, p.version, p.publisher) for p in packages), "software")
+
+
+@bp.page("/fleet/<uuid>/events", permission=Permission.FLEET_READ)
+def events(uuid: str) -> str:
+    """Everything that happened to it, newest first."""
+    row = queries.get_computer(uuid, access.actor())
+    wanted, page = EntryFilter(subject_kind="computer", subject_id=row.uuid), max(1, request.args.get("page", 1, int))
+    total = count_entries(wanted)
+    return render_template("fleet/events.html", events=page_of_entries(wanted, page, EVENTS_PAGE), total=total, page=page,
+                           pages=max(1, -(-total // EVENTS_PAGE)), **_frame(row, "events"))  # fmt: skip
+
+
+def _computer_form(row: Computer | None = None) -> ComputerForm:
+    form = ComputerForm() if row is None or request.method == "POST" else ComputerForm(
+        name=row.name, tenant_id=row.tenant_id, kind=row.kind.value, tags=" ".join(row.tags), host=row.host, port=row.port,
+        primary_user=row.primary_user if row.primary_user_fixed else "",
+    )  # fmt: skip
+    form.tenant_id.choices = [(t["id"], t["name"]) for t in tenant_choices(access.actor().tenant_ids)]
+    return form
+
+
+@bp.page("/fleet/<uuid>/edit", permission=Permission.FLEET_WRITE)
+def edit(uuid: str) -> str:
+    """The form to edit it."""
+    row = queries.get_computer(uuid, access.actor())
+    return render_template("fleet/edit.html", form=_computer_form(row), computer=row, page_title=f"Edit {row.name}")
+
+
+@bp.page("/fleet/<uuid>/edit", permission=Permission.FLEET_WRITE, methods=("POST",))
+def update(uuid: str) -> Response:
+    """Save the changes."""
+    row = queries.get_computer(uuid, access.actor())
+    form = _computer_form(row)
+    if form.validate():
+        values = {name: getattr(form, name).data for name in ("name", "tenant_id", "kind", "host", "port", "primary_user")}
+        values |= {"tags": form.tags.data.split(), "host": form.host.data or None, "name": form.name.data.strip()}
+        try:
+            operations.update_computer(row, values, actor=access.actor())
+        except DomainError as error:
+            show_error(form, error)
+        else:
+            pages.toast("Saved")
+            return make_response(redirect(f"/fleet/{row.uuid}/", 303))
+    return refused("fleet/edit.html", form, computer=row, page_title=f"Edit {row.name}")
+
+

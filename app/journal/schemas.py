@@ -1,0 +1,61 @@
+"""JSON and CSV shapes of `/api/v1/audit`."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.journal.models import JournalEntry
+from app.journal.queries import EntryFilter
+from app.shapes import Query
+
+
+class AuditQuery(Query):
+    """Filters of the audit; `type` may end in `*`."""
+
+    q: str = Field("", max_length=200)
+    type: str = Field("", max_length=64)
+    actor: str = Field("", max_length=200)
+    start: datetime | None = None
+    end: datetime | None = None
+    page: int = Field(1, ge=1, le=1_000_000)
+    per_page: int = Field(50, ge=1, le=500)
+
+    def filter(self) -> EntryFilter:
+        """As the domain takes it."""
+        return EntryFilter(type=self.type, actor=self.actor, q=self.q, start=self.start, end=self.end)
+
+
+class EntryOut(BaseModel):
+    """One entry."""
+
+    seq: int
+    at: datetime
+    type: str
+    actor_kind: str
+    actor_id: str | None
+    actor_name: str
+    address: str | None
+    request_id: str | None
+    tenant_id: str | None
+    subject_kind: str | None
+    subject_id: str | None
+    subject_name: str | None
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, entry: JournalEntry) -> "EntryOut":
+        return cls.model_validate({name: getattr(entry, name) for name in cls.model_fields})
+
+
+class AuditPage(BaseModel):
+    """A page of entries, newest first."""
+
+    total: int
+    page: int
+    per_page: int
+    entries: list[EntryOut]
+
+
+CSV_COLUMNS = ("seq", "at", "type", "actor_kind", "actor_name", "address", "subject_kind", "subject_id", "subject_name",
+               "tenant_id", "request_id", "data")  # fmt: skip

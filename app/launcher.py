@@ -1,0 +1,181 @@
+"""`make run`: web, worker and this machine's connector as child processes. Standard library only, so that it stays small
+and starts at once. A child that dies is started again, sooner or later by how often it does; Ctrl-C ends all of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_S = 60.0
+STOP_S = 30.0
+
+
+@dataclass
+class Child:
+    """One process to keep alive."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    failures: int = 0
+    next_start: float = 0.0
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Start it in a session of its own, so that Ctrl-C reaches only the launcher, which then ends all in order."""
+        env = {**os.environ, **self.environment}
+        self.process = subprocess.Popen(self.command, cwd=ROOT, env=env, start_new_session=True)
+        self.started = time.monotonic()
+
+    def check(self) -> None:
+        """Start it again when it has died: at once the first time, then after 1, 2, 4 … 30 s."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self.next_start:
+                self.start()
+            return
+        code = self.process.poll()
+        if code is None:
+            if now - self.started > 60:
+                self.failures = 0
+            return
+        pause = min(30.0, 2.0 ** (self.failures - 1)) if self.failures else 0.0
+        self.failures += 1
+        self.process, self.next_start = None, now + pause
+        say(f"{self.name} ended ({_why(code)}); starting it again" + (f" in {pause:.0f} s" if pause else ""))
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def wait(self, deadline: float) -> None:
+        """Wait for its end, and enforce it at the deadline."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def _why(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"status {code}"
+
+
+def say(text: str) -> None:
+    """A line for the person in front of it."""
+    print(f"binnacle: {text}", flush=True)
+
+
+def _address() -> str:
+    bind = os.environ.get("BINNACLE_BIND", "127.0.0.1:8000")
+    host, _, port = bind.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    return f"http://{host}:{port}"
+
+
+def _wait_ready(web: Child, address: str) -> bool:
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        if web.process is not None and web.process.poll() is not None:
+            return False
+        try:
+            with urllib.request.urlopen(f"{address}/health/ready", timeout=5) as answer:
+                if answer.status == 200:
+                    return True
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.05)
+    return False
+
+
+def _children(data: Path) -> tuple[Child, Child, Child]:
+    python, state = sys.executable, data / "connector"
+    web = Child("web", [python, "-m", "gunicorn", "-c", "app/gunicorn_conf.py", "wsgi:app"])
+    worker = Child("worker", [python, "-m", "app.cli", "worker"])
+    connector = Child(
+        "connector",
+        [python, "-m", "binnacle_connector", "--config", str(data / "connector.json"), "--state-dir", str(state)],
+        environment={"PYTHONPATH": str(ROOT / "connector")},
+    )
+    return web, worker, connector
+
+
+def _port_is_taken(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health/live", timeout=1):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def _greet(address: str, data: Path) -> None:
+    say(f"ready at {address}")
+    token = data / "setup-token"
+    if token.exists():
+        say("no admin yet; create the first one with this one-time link:")
+        print(f"\n    {address}/setup?token={token.read_text(encoding='utf-8').strip()}\n", flush=True)
+    say("Ctrl-C ends it")
+
+
+def run() -> int:
+    """Start everything, keep it running until Ctrl-C or SIGTERM; returns the exit status."""
+    address, data = _address(), Path(os.environ.get("BINNACLE_DATA_DIR", "data")).absolute()
+    if _port_is_taken(address):
+        say(f"something answers at {address} already; stop it, or choose another BINNACLE_BIND")
+        return 1
+    stop = {"asked": False}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.update(asked=True))
+    web, worker, connector = _children(data)
+    running = [web]
+    web.start()
+    try:
+        if not _wait_ready(web, address) and not stop["asked"]:
+            say("the web process did not get ready; its last words are above")
+            return 1
+        running.append(worker)
+        if _local_connector(data):
+            running.append(connector)
+        for child in running[1:]:
+            child.start()
+        if not stop["asked"]:
+            _greet(address, data)
+        while not stop["asked"]:
+            for child in running:
+                child.check()
+            time.sleep(0.2)
+        say("stopping")
+        return 0
+    finally:
+        deadline = time.monotonic() + STOP_S
+        for child in reversed(running):
+            child.stop()
+        for child in reversed(running):
+            child.wait(deadline)
+
+
+def _local_connector(data: Path) -> bool:
+    """Whether the web process has enrolled this machine."""
+    path = data / "connector.json"
+    if os.environ.get("BINNACLE_LOCAL_CONNECTOR") in ("0", "false", "no"):
+        return False
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("key"))
+    except (OSError, ValueError):
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,136 @@
+"""What a web process does before it serves, one process at a time: migrations, the default tenant, the first admin or its
+one-time link, the key of this machine's connector."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+from alembic import command
+from alembic.config import Config
+from flask import Flask
+from sqlalchemy import text
+
+from app.actors import SYSTEM, Role
+from app.api_keys.operations import create_host_key, revoke_host_keys
+from app.auth.operations import create_user
+from app.auth.queries import has_users
+from app.config import Settings
+from app.database import begin_write, session, unit_of_work
+from app.extensions import db
+from app.factory import settings_of
+from app.fleet.models import Computer
+from app.fleet.operations import create_computer
+from app.fleet.queries import by_ids, internal_ids
+from app.logging import get_logger
+from app.system.queries import schema_heads
+from app.tenants.operations import create_tenant
+from app.tenants.queries import list_tenants
+
+MIGRATION_LOCK = 0x62696E6E6D
+log = get_logger(__name__)
+
+
+def prepare(app: Flask) -> None:
+    """Bring the database up to date and make what a first start needs. Safe from several processes at once."""
+    settings = settings_of(app)
+    with app.app_context(), _alone(settings.data_dir / "prepare.lock"):
+        migrate(app)
+        _default_tenant()
+        _first_admin(settings)
+        if settings.wants_local_connector:
+            local_connector(settings)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def migrate(app: Flask) -> None:
+    """Upgrade the schema to the newest revision, each step in a transaction of its own (RELIABILITY 28)."""
+    directory = Path(app.config["MIGRATIONS_DIR"])
+    at, newest = schema_heads(directory)
+    session().rollback()
+    if at == newest:
+        return
+    log.info("migrating", at=at, to=newest)
+    config = Config()
+    config.set_main_option("script_location", str(directory))
+    with db.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_lock(:k)"), {"k": MIGRATION_LOCK})
+            connection.commit()
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        finally:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_unlock(:k)"), {"k": MIGRATION_LOCK})
+                connection.commit()
+
+
+def _default_tenant() -> None:
+    if not list_tenants(None):
+        with unit_of_work():
+            if not list_tenants(None):
+                create_tenant("Default", actor=SYSTEM)
+    session().rollback()
+
+
+def _first_admin(settings: Settings) -> None:
+    token = settings.data_dir / "setup-token"
+    if has_users():
+        token.unlink(missing_ok=True)
+    elif settings.admin_username and settings.admin_password:
+        create_user(settings.admin_username, None, settings.admin_password.get_secret_value(), Role.ADMIN, actor=SYSTEM)
+        session().commit()
+        token.unlink(missing_ok=True)
+        log.info("first admin made from the settings", username=settings.admin_username)
+    elif not token.exists():
+        write_private(token, secrets.token_urlsafe(24))
+    begin_write()
+    session().rollback()
+    session().remove()
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(content, encoding="utf-8")
+    draft.replace(path)
+
+
+def local_connector(settings: Settings) -> None:
+    """Enrol this machine, so that the first page shows a real computer: its key goes into the data directory."""
+    path = settings.data_dir / "connector.json"
+    if path.exists():
+        known = orjson.loads(path.read_bytes())
+        ids = internal_ids([str(known.get("server_id", ""))], None)
+        session().rollback()
+        if known.get("server") == settings.own_url and ids:
+            return
+        if not ids and known.get("server_id"):
+            return  # somebody deleted this machine from the fleet; it does not come back by itself
+    with unit_of_work():
+        computer = _existing(path) or create_computer(os.uname().nodename or "this machine", actor=SYSTEM)
+        revoke_host_keys(computer.id, actor=SYSTEM, reason="replaced")
+        _, key = create_host_key("connector of this machine", computer.id, computer.uuid, computer.tenant_id, actor=SYSTEM)
+        uuid = computer.uuid
+    write_private(path, orjson.dumps({"server": settings.own_url, "key": key, "server_id": uuid}).decode())
+
+
+def _existing(path: Path) -> Computer | None:
+    if not path.exists():
+        return None
+    ids = internal_ids([str(orjson.loads(path.read_bytes()).get("server_id", ""))], None)
+    return by_ids(ids).get(ids[0]) if ids else None

@@ -1,0 +1,110 @@
+"""The worker: what has to happen on time without a request. Each job is safe to run in several workers at once.
+
+Work that people start is a row before it is a job (DESIGN.md, "The run engine"); here are only the clock-driven chores.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask
+
+from app.auth.operations import forget_expired
+from app.config import Settings
+from app.database import unit_of_work
+from app.extensions import db
+from app.factory import settings_of
+from app.fleet.operations import sweep_offline
+from app.logging import get_logger
+from app.metrics import partitions, rollups
+from app.metrics.queries import Retention
+from app.system.queries import schema_heads
+
+log = get_logger("binnacle.worker")
+
+
+@dataclass
+class Job:
+    """A chore that is due every `every` seconds."""
+
+    name: str
+    every: float
+    run: Callable[[], Any]
+    due: float = 0.0
+
+
+def jobs(settings: Settings) -> list[Job]:
+    """Everything the clock drives."""
+    kept = Retention.of(settings)
+    absolute = timedelta(minutes=settings.session_absolute_minutes)
+
+    def roll_up() -> None:
+        rollups.roll_up("1m", kept.raw)
+        rollups.roll_up("15m", kept.raw)
+
+    def forget() -> None:
+        with unit_of_work():
+            forget_expired(absolute)
+
+    return [
+        Job("sweep offline computers", 2, _sweep),
+        Job("partitions", 3600, partitions.maintain),
+        Job("roll up samples", 20, roll_up),
+        Job("retain samples", 300, lambda: rollups.retain(kept.raw, kept.minutes, kept.quarters)),
+        Job("forget expired logins", 600, forget),
+    ]
+
+
+def _sweep() -> None:
+    with unit_of_work():
+        while sweep_offline() == 500:
+            continue
+
+
+def run(app: Flask) -> None:
+    """Run the jobs until SIGTERM or SIGINT; a job that fails is logged and tried again when it is next due."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with app.app_context():
+        _wait_for_schema(app, stopping)
+        todo = jobs(settings_of(app))
+        log.info("worker ready", jobs=len(todo))
+        while not stopping.is_set():
+            for job in todo:
+                if job.due <= time.monotonic() and not stopping.is_set():
+                    _run_one(job)
+            soonest = min(job.due for job in todo)
+            stopping.wait(max(0.05, soonest - time.monotonic()))
+    log.info("worker stopped")
+
+
+def _run_one(job: Job) -> None:
+    started = time.monotonic()
+    try:
+        job.run()
+    except Exception as error:  # the next due time tries again; a worker must outlive its database
+        db.session.remove()
+        log.error("job failed", job=job.name, error=f"{type(error).__name__}: {error}"[:500])
+    took = time.monotonic() - started
+    if took > 5:
+        log.warning("job was slow", job=job.name, seconds=round(took, 1))
+    job.due = time.monotonic() + job.every
+
+
+def _wait_for_schema(app: Flask, stopping: threading.Event) -> None:
+    """The web process migrates; wait until it has."""
+    while not stopping.is_set():
+        try:
+            at, newest = schema_heads(app.config["MIGRATIONS_DIR"])
+            db.session.remove()
+            if at == newest:
+                return
+        except Exception as error:  # the database may not be there yet
+            log.warning("waiting for the database", error=str(error)[:200])
+            db.session.remove()
+        stopping.wait(0.3)
