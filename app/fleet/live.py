@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from flask import current_app, render_template
+from markupsafe import Markup
 from pydantic import Field, ValidationError
 
 from app.actors import Permission
@@ -75,10 +76,12 @@ class Row:
 
 
 def spark_points(slots: bytes | None) -> str:
-    """The last hour's CPU as points of a polyline in a 96 × 24 box; a gap is bridged."""
-    if not slots:
-        return ""
-    points = [f"{i * 96 / 59:.0f},{23 - value * 0.22:.0f}" for i, value in enumerate(slots) if value != SPARK_NONE]
+    """The last hour's CPU as at most 30 points of a polyline in a 96 × 24 box, two minutes a point; a gap is bridged."""
+    points = []
+    for start in range(0, len(slots or b""), 2):
+        pair = [value for value in (slots or b"")[start : start + 2] if value != SPARK_NONE]
+        if pair:
+            points.append(f"{start * 96 / 58:.0f},{23 - sum(pair) / len(pair) * 0.22:.0f}")
     return " ".join(points) if len(points) > 1 else ""
 
 
@@ -91,13 +94,14 @@ def row_of(c: Computer) -> Row:
 def render_rows(ids: Sequence[int]) -> Mapping[int, str]:
     """Rows by internal id as HTML; the same for every viewer."""
     template = current_app.jinja_env.get_template("fleet/_row.html")
-    return {i: template.render(row=row_of(c)).strip() for i, c in queries.by_ids(ids).items()}
+    return {i: Markup(template.render(row=row_of(c)).strip()) for i, c in queries.by_ids(ids).items()}
 
 
 def parse(query_string: str) -> FleetQuery:
     """A query string as a FleetQuery. Raises Invalid."""
-    values = {name: items[-1] for name, items in parse_qs(query_string, max_num_fields=20).items()}
     try:
+        given = parse_qs(query_string, max_num_fields=40)
+        values = {name: items if name == "cols" else items[-1] for name, items in given.items()}
         return FleetQuery.model_validate(values)
     except ValidationError as error:
         raise field_errors(error, "query") from None

@@ -111,26 +111,24 @@ def write_private(path: Path, content: str) -> None:
 
 
 def local_connector(settings: Settings) -> None:
-    """Enrol this machine, so that the first page shows a real computer: its key goes into the data directory."""
-    path = settings.data_dir / "connector.json"
-    if path.exists():
-        known = orjson.loads(path.read_bytes())
-        ids = internal_ids([str(known.get("server_id", ""))], None)
-        session().rollback()
-        if known.get("server") == settings.own_url and ids:
-            return
-        if not ids and known.get("server_id"):
-            return  # somebody deleted this machine from the fleet; it does not come back by itself
+    """Enrol this machine, so that the first page shows a real computer: its key goes into the data directory, as
+    `connector.json` (the connector's configuration); `this-computer` holds its id."""
+    config, label = settings.data_dir / "connector.json", settings.data_dir / "this-computer"
+    computer = _known(label)
+    if label.exists() and computer is None:
+        return  # somebody deleted this machine from the fleet; it does not come back by itself
+    if computer is not None and config.exists() and orjson.loads(config.read_bytes()).get("server") == settings.own_url:
+        return
     with unit_of_work():
-        computer = _existing(path) or create_computer(os.uname().nodename or "this machine", actor=SYSTEM)
+        computer = _known(label) or create_computer(os.uname().nodename or "this machine", actor=SYSTEM)
         revoke_host_keys(computer.id, actor=SYSTEM, reason="replaced")
         _, key = create_host_key("connector of this machine", computer.id, computer.uuid, computer.tenant_id, actor=SYSTEM)
         uuid = computer.uuid
-    write_private(path, orjson.dumps({"server": settings.own_url, "key": key, "server_id": uuid}).decode())
+    write_private(config, orjson.dumps({"server": settings.own_url, "key": key}).decode())
+    write_private(label, uuid)
 
 
-def _existing(path: Path) -> Computer | None:
-    if not path.exists():
-        return None
-    ids = internal_ids([str(orjson.loads(path.read_bytes()).get("server_id", ""))], None)
-    return by_ids(ids).get(ids[0]) if ids else None
+def _known(label: Path) -> Computer | None:
+    ids = internal_ids([label.read_text(encoding="utf-8").strip()], None) if label.exists() else []
+    found = by_ids(ids).get(ids[0]) if ids else None
+    return found

@@ -113,24 +113,20 @@ def _to_login() -> Response:
     return make_response(redirect(where, 303))
 
 
-_TITLES = {400: "That did not work", 403: "You may not do this", 404: "Not found", 409: "It has changed meanwhile",
-           429: "Too many requests", 500: "Something went wrong on the server", 503: "Not available right now"}  # fmt: skip
-
-
 def _page(error: DomainError, status: int, error_id: str) -> Response:
-    title = _TITLES.get(status, error.message)
-    rows = "; ".join(f"{row.name}: {row.message}" for row in getattr(error, "errors", []))
-    said = " ".join(part for part in (f"{error.message}." if error.message != title else "", rows, error.details) if part)
+    details = error.details or _HINTS.get(status)
     context: dict[str, Any] = {
-        "code": status,
-        "title": title,
-        "text": said or _HINTS.get(status, ""),
+        "status": status,
+        "message": _TITLES.get(status, error.message) if error.message in _BARE else error.message,
+        "details": details,
+        "errors": [{"name": row.name, "message": row.message} for row in getattr(error, "errors", [])],
         "request_id": error_id or g.get("request_id", ""),
-        "retry": status in (429, 500, 503, 507),
-        "page_title": title,
+        "page_title": f"Error {status}",
     }
     return make_response(render_template("errors/error.html", **context), status)
 
 
+_BARE = ("Resource not found", "Not enough permissions", "Internal server error", "Invalid request", "Invalid request data")
+_TITLES = {400: "That address does not fit", 403: "You may not do this", 404: "Not found", 500: "Something went wrong on the server"}
 _HINTS = {404: "There is nothing at this address, or it belongs to a tenant that you cannot see.",
-          500: "The details are in the server's log under this request id."}  # fmt: skip
+          403: "Ask an administrator for access.", 500: "The details are in the server's log under this request id."}  # fmt: skip

@@ -32,6 +32,7 @@ class NavItem:
     count: Count | None = None
     count_key: str | None = None
     prefix: str | None = None
+    hot: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def _nav_entry(item: NavItem, path: str) -> dict[str, Any]:
         "hotkey": item.hotkey,
         "count": item.count(scope()) if item.count else None,
         "count_key": item.count_key,
+        "hot": item.hot,
         "active": path == href or (prefix != "/" and path.startswith(prefix)),
     }
 
