@@ -1,6 +1,8 @@
 """`binnacle up | worker | users create | keys create | simulate`. Each command imports only what it needs."""
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -94,7 +96,7 @@ def simulate(computers: int, interval: int, seed: int, duration: int | None, his
     sys.exit(run(computers, interval, seed, duration, history))
 
 
-def _or_say(action):  # type: ignore[no-untyped-def]
+def _or_say(action: Callable[[], Any]) -> Any:
     """Run an action; a domain error becomes a sentence and exit status 1."""
     from app.errors import DomainError, Invalid
 
@@ -103,6 +105,7 @@ def _or_say(action):  # type: ignore[no-untyped-def]
     except DomainError as error:
         rows = error.errors if isinstance(error, Invalid) else []
         raise click.ClickException("; ".join(row.message for row in rows) or error.message) from None
+
 
 if __name__ == "__main__":
     main()

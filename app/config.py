@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     def own_url(self) -> str:
         """The address that people and connectors use, without a trailing slash."""
         host, _, port = self.bind.rpartition(":")
-        host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+        host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 (compared, not bound)
         return (self.public_url or f"http://{host}:{port}").rstrip("/")
 
 

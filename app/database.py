@@ -160,7 +160,7 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
         "mmap_size=134217728",
         "journal_size_limit=67108864",
     ):
-        _patiently(lambda p=pragma: cursor.execute(f"PRAGMA {p}"))  # type: ignore[misc]
+        _patiently(lambda p=pragma: cursor.execute(f"PRAGMA {p}"))
     cursor.close()
 
 
@@ -169,11 +169,11 @@ def _on_sqlite_begin(connection: Connection) -> None:
     raw = connection.connection.dbapi_connection
     assert raw is not None
     if connection.info.get("synchronous", "FULL") != wanted:
-        raw.execute(f"PRAGMA synchronous={wanted}")  # type: ignore[attr-defined]
+        raw.execute(f"PRAGMA synchronous={wanted}")
         connection.info["synchronous"] = wanted
     statement = "BEGIN IMMEDIATE" if _writing.get() else "BEGIN"
     try:
-        _patiently(lambda: raw.execute(statement))  # type: ignore[attr-defined]
+        _patiently(lambda: raw.execute(statement))
     except sqlite3.OperationalError as error:
         raise OperationalError(statement, None, error) from error
 
@@ -212,7 +212,7 @@ def upsert(table: Any, dialect_name: str) -> Any:
 
 def insert_ignore(statement: Insert) -> Any:
     """The statement with ON CONFLICT DO NOTHING."""
-    return statement.on_conflict_do_nothing()  # type: ignore[attr-defined]
+    return statement.on_conflict_do_nothing()
 
 
 def contains(column: Any, text: str) -> ColumnElement[bool]:

@@ -29,8 +29,13 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     options: dict[str, Any] = {"json_serializer": dump_json, "poolclass": QueuePool}
     if settings.sqlalchemy_url.startswith("sqlite"):
         return options | {"pool_size": 16, "max_overflow": 16, "connect_args": {"check_same_thread": False, "timeout": 0}}
-    return options | {"pool_size": 10, "max_overflow": 10, "pool_pre_ping": True, "pool_timeout": 10,
-                      "connect_args": {"connect_timeout": 5, "application_name": "binnacle"}}
+    return options | {
+        "pool_size": 10,
+        "max_overflow": 10,
+        "pool_pre_ping": True,
+        "pool_timeout": 10,
+        "connect_args": {"connect_timeout": 5, "application_name": "binnacle"},
+    }
 
 
 def init_app(app: Flask, settings: Settings) -> None:

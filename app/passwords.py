@@ -65,5 +65,3 @@ def verify_password(hashed: str | None, password: str) -> bool:
         return bool(_off_the_loop(_hasher.verify, hashed or _decoy(), password)) and hashed is not None
     except (VerificationError, InvalidHashError):
         return False
-
-

@@ -86,5 +86,3 @@ def update_key(key_id: str, body: KeyUpdate) -> KeyOut:
 def revoke_key(key_id: str) -> None:
     """Revoke a key; whatever is connected with it is cut within 5 s."""
     operations.revoke_key(queries.get_key(key_id, access.actor()), actor=access.actor())
-
-

@@ -75,8 +75,6 @@ def revoke_host_keys(computer_id: int, *, actor: Actor, reason: str) -> None:
     queries.forget_cached()
 
 
-
-
 def update_key(key: ApiKey, changes: dict[str, object], *, actor: Actor) -> ApiKey:
     """Change `name`, `description`, `rate_limit`; what is given."""
     for name, value in changes.items():

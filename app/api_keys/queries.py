@@ -65,7 +65,7 @@ def list_keys(actor: Actor, *, own: bool, q: str = "", computer_id: int | None =
 def get_key(key_id: str, actor: Actor) -> ApiKey:
     """One key, if it is one's own or the actor is an admin. Raises NotFound."""
     row: ApiKey | None = session().get(ApiKey, key_id)
-    if row is None or not (actor.role is Role.ADMIN and actor.tenant_ids is None or row.created_by == actor.user_id):
+    if row is None or not ((actor.role is Role.ADMIN and actor.tenant_ids is None) or row.created_by == actor.user_id):
         raise NotFound("API key not found")
     return row
 

@@ -31,7 +31,9 @@ def register(body: Register) -> UserOut:
         raise Forbidden("Registration is by invitation")
     role = invitation.role if invitation else settings.registration_role
     scope = invitation.tenant_ids.split(",") if invitation and invitation.tenant_ids is not None else None
-    user = operations.create_user(body.username, body.email, body.password, role, scope, actor=operations.unlimited(access.actor()))
+    user = operations.create_user(
+        body.username, body.email, body.password, role, scope, actor=operations.unlimited(access.actor())
+    )
     if body.invitation:
         operations.use_invitation(body.invitation, user)
     return UserOut.of(user)

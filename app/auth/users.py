@@ -30,8 +30,9 @@ def _choices(form: Any) -> Any:
 @bp.page("/settings/users", permission=Permission.USERS_WRITE)
 def users() -> str:
     """All users and open invitations."""
-    return render_template(LIST, users=queries.list_users(request.args.get("q", "")), invitations=queries.list_invitations(now()),
-                           form=_choices(InviteForm()), invite_link=None, q=request.args.get("q", ""), page_title="Users")  # fmt: skip
+    q, form = request.args.get("q", "").strip()[:200], _choices(InviteForm())
+    return render_template(LIST, users=queries.list_users(q), invitations=queries.list_invitations(now()), form=form,
+                           invite_link=None, q=q, page_title="Users")  # fmt: skip
 
 
 @bp.page("/settings/users/invite", permission=Permission.USERS_WRITE, methods=("POST",))

@@ -47,7 +47,7 @@ def serve(socket: Socket, who: Actor) -> None:
     except Goodbye as goodbye:
         socket.close(goodbye.code, goodbye.reason)
         return
-    registry = registry_of(current_app)  # type: ignore[arg-type]
+    registry = registry_of(current_app)
     try:
         Conversation(connection).run()
     except Goodbye as goodbye:
@@ -67,7 +67,7 @@ def _authenticate(socket: Socket, who: Actor) -> Connection:
         if computer is None or who.key_id is None:
             raise Goodbye(POLICY_VIOLATION, "invalid API key")
         connection = Connection(socket, computer.id, computer.uuid, who.key_id)
-    registry_of(current_app).add(connection, seen)  # type: ignore[arg-type]
+    registry_of(current_app).add(connection, seen)
     with unit_of_work(power_safe=False):
         fleet.contact(connection.computer_id)
     answer = {"type": "auth_success", "server_id": connection.uuid, "message": "Authenticated"}
@@ -223,5 +223,5 @@ class Conversation:
         self.send("samples_ack", seq=highest)
 
     def _store(self, samples: list[NewSample]) -> None:
-        if writer_of(current_app).submit(samples):  # type: ignore[arg-type]
+        if writer_of(current_app).submit(samples):
             raise Goodbye(POLICY_VIOLATION, "the computer was deleted")

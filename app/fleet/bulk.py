@@ -74,7 +74,11 @@ def _undo(changed: list[int], added: list[str], removed: list[str]) -> dict[str,
     uuids = " ".join(c.uuid for c in queries.by_ids(changed).values())
     if len(uuids) > 2000:
         return None
-    return {"url": "/fleet/bulk/untag", "label": "Undo", "fields": {"ids": uuids, "add": " ".join(removed), "remove": " ".join(added)}}
+    return {
+        "url": "/fleet/bulk/untag",
+        "label": "Undo",
+        "fields": {"ids": uuids, "add": " ".join(removed), "remove": " ".join(added)},
+    }
 
 
 @bp.page("/fleet/bulk/untag", permission=Permission.FLEET_WRITE, methods=("POST",))

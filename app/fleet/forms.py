@@ -31,5 +31,3 @@ class ViewForm(FlaskForm):  # type: ignore[misc]
 
     name = StringField("Name", [DataRequired(), Length(max=60)])
     shared = BooleanField("For everybody", description="Others see it among their views too")
-
-

@@ -174,7 +174,9 @@ def change_tags(ids: Iterable[int], *, add: Iterable[str] = (), remove: Iterable
         changed = list({*changed, *session().scalars(gone.returning(ComputerTag.computer_id))})
     session().execute(update(Computer).where(Computer.id.in_(changed)).values(version=version, updated_at=now()))
     session().expire_all()
-    record("computer.tagged", actor, None, add=added, remove=removed, computers=[c.uuid for c in queries.by_ids(changed).values()])
+    record(
+        "computer.tagged", actor, None, add=added, remove=removed, computers=[c.uuid for c in queries.by_ids(changed).values()]
+    )
     _forget()
     return changed
 
@@ -204,7 +206,8 @@ def _first_address(found: dict[str, Any]) -> str | None:
     every = [a for i in (found.get("network") or {}).get("interfaces", []) for a in i.get("addresses", [])]
     usable = [a for a in every if not a.startswith(("127.", "::1", "fe80:", "169.254."))]
     fourth = [a for a in usable if ":" not in a]
-    return (fourth or usable or [None])[0]
+    first: str | None = (fourth or usable or [None])[0]
+    return first
 
 
 def note_connection(computer_id: int, connector_id: str | None, version: str | None, interval_s: int,

@@ -32,7 +32,7 @@ SORT_KEYS = (*_SORTS, "tenant")
 
 @dataclass(frozen=True)
 class ComputerFilter:
-    """Which computers. `q` is text, or `tag:x os:y status:z tenant:t user:u serial:s` among it; `scope` None means all tenants."""
+    """Which computers. `q` is text, with `tag:x os:y status:z tenant:t user:u serial:s` among it; `scope` None: all tenants."""
 
     scope: Scope = None
     q: str = ""
@@ -106,13 +106,15 @@ def _ordered(query: Select[Any], sort: str) -> Select[Any]:
 
 def versions(wanted: ComputerFilter, sort: str, limit: int, offset: int) -> list[tuple[int, str, int]]:
     """(id, public id, version) of one page of rows, in order: all that a live list needs to see what changed."""
-    query = _ordered(_where(select(Computer.id, Computer.uuid, Computer.version), wanted), sort)
+    columns: Select[Any] = select(Computer.id, Computer.uuid, Computer.version)
+    query = _ordered(_where(columns, wanted), sort)
     return [(row[0], row[1], row[2]) for row in session().execute(query.limit(limit).offset(offset))]
 
 
 def version_of(uuid: str, scope: Scope) -> list[tuple[int, str, int]]:
     """The same for one computer; empty when it is gone or out of scope."""
-    query = _where(select(Computer.id, Computer.uuid, Computer.version), ComputerFilter(scope=scope))
+    columns: Select[Any] = select(Computer.id, Computer.uuid, Computer.version)
+    query = _where(columns, ComputerFilter(scope=scope))
     return [(row[0], row[1], row[2]) for row in session().execute(query.where(Computer.uuid == uuid))]
 
 
@@ -158,7 +160,8 @@ def status_counts(wanted: ComputerFilter, *, fresh: bool = False) -> dict[str, i
     wanted = replace(wanted, status="")
     known = None if fresh else _counts.get(wanted)
     if known is None:
-        query = _where(select(Computer.status, func.count(Computer.id)), wanted).group_by(Computer.status)
+        columns: Select[Any] = select(Computer.status, func.count(Computer.id))
+        query = _where(columns, wanted).group_by(Computer.status)
         found: dict[Any, int] = {status.value: n for status, n in session().execute(query)}
         known = {status.value: found.get(status.value, 0) for status in ComputerStatus}
         known["total"] = sum(known.values())
@@ -174,7 +177,8 @@ def forget_counts() -> None:
 
 def counts_by_tenant() -> dict[str, int]:
     """Tenant id → number of computers."""
-    return {t: n for t, n in session().execute(select(Computer.tenant_id, func.count()).group_by(Computer.tenant_id))}
+    rows = session().execute(select(Computer.tenant_id, func.count()).group_by(Computer.tenant_id))
+    return {tenant_id: number for tenant_id, number in rows.all()}  # noqa: C416 (rows are not pairs to mypy)
 
 
 def get_computer(uuid: str, actor: Actor, *, inventory: bool = False) -> Computer:

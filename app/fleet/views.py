@@ -27,7 +27,9 @@ def _count(scope: frozenset[str] | None) -> int:
     return queries.status_counts(queries.ComputerFilter(scope=scope))["total"]
 
 
-pages.add_nav(NavItem("Fleet", "Computers", "fleet.index", "device-desktop", Permission.FLEET_READ, "g c", _count, prefix="/fleet/"))
+pages.add_nav(
+    NavItem("Fleet", "Computers", "fleet.index", "device-desktop", Permission.FLEET_READ, "g c", _count, prefix="/fleet/")
+)
 
 
 def listing(query: FleetQuery) -> Listing:
@@ -98,7 +100,7 @@ def new_view() -> str:
 
 
 def _view_page(form: ViewForm, query: str) -> str:
-    own = [v for v in queries.saved_views("fleet", access.actor().user_id or "")]
+    own = queries.saved_views("fleet", access.actor().user_id or "")
     return render_template("fleet/view.html", form=form, query=query, views=own, page_title="Saved views",
                            user_id=access.actor().user_id, is_admin=access.actor().is_admin)  # fmt: skip
 
@@ -214,5 +216,3 @@ def update(uuid: str) -> Response:
             pages.toast("Saved")
             return make_response(redirect(f"/fleet/{row.uuid}/", 303))
     return refused("fleet/edit.html", form, computer=row, page_title=f"Edit {row.name}")
-
-

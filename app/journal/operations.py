@@ -60,15 +60,11 @@ def record(type_: str, actor: Actor, subject: Subject | None = None, **data: Any
         "data": _inert(data),
     }
     hashed = chain_hash(previous, moment, values)
-    seq: int = db.execute(
-        insert(JournalEntry).values(at=moment, hash=hashed, **values).returning(JournalEntry.seq)
-    ).scalar_one()
+    seq: int = db.execute(insert(JournalEntry).values(at=moment, hash=hashed, **values).returning(JournalEntry.seq)).scalar_one()
     return seq
 
 
-_TICK = (
-    update(ChangeClock).where(ChangeClock.name == bindparam("clock")).values(n=ChangeClock.n + 1).returning(ChangeClock.n)
-)
+_TICK = update(ChangeClock).where(ChangeClock.name == bindparam("clock")).values(n=ChangeClock.n + 1).returning(ChangeClock.n)
 
 
 def tick(name: str) -> int:

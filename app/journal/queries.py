@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Select, and_, func, or_, select
 
@@ -24,7 +25,7 @@ class EntryFilter:
     tenant_ids: frozenset[str] | None = None
 
 
-def _matching(wanted: EntryFilter) -> Select[tuple[JournalEntry]]:
+def _matching(wanted: EntryFilter) -> Select[Any]:
     query = select(JournalEntry)
     if wanted.type.endswith("*"):
         query = query.where(JournalEntry.type.startswith(wanted.type[:-1], autoescape=True))
@@ -33,9 +34,7 @@ def _matching(wanted: EntryFilter) -> Select[tuple[JournalEntry]]:
     if wanted.actor:
         query = query.where(or_(contains(JournalEntry.actor_name, wanted.actor), JournalEntry.actor_id == wanted.actor))
     if wanted.subject_id:
-        query = query.where(
-            and_(JournalEntry.subject_kind == wanted.subject_kind, JournalEntry.subject_id == wanted.subject_id)
-        )
+        query = query.where(and_(JournalEntry.subject_kind == wanted.subject_kind, JournalEntry.subject_id == wanted.subject_id))
     if wanted.q:
         columns = (JournalEntry.type, JournalEntry.subject_name, JournalEntry.actor_name, JournalEntry.address)
         query = query.where(or_(*(contains(column, wanted.q) for column in columns)))
@@ -97,7 +96,7 @@ def first_broken_link() -> int | None:
     )):  # fmt: skip
         for row in rows:
             if chain_hash(previous, row.at, {name: getattr(row, name) for name in HASHED}) != row.hash:
-                return row.seq
+                return int(row.seq)
             previous, last = row.hash, row.seq
         session().expunge_all()
     return None

@@ -105,5 +105,3 @@ def _subscribe(key: str, rev: int, viewer: Viewer, hub: Hub) -> None:
     if (f"{name}?{canonical}" if canonical else name) != key:
         raise Malformed("the view is not in its canonical form")
     hub.subscribe(viewer, live_list, key, canonical, viewer.actor, rev)
-
-

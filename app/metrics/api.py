@@ -47,7 +47,9 @@ def history(uuid: str, query: HistoryQuery) -> list[dict[str, Any]]:
     """Get a server's metrics over time, oldest first, in the resolution that fits the range (at most 1,500 points)."""
     computer = get_computer(uuid, access.actor())
     start, end = query.span_ms()
-    found = queries.history(computer.id, start, end, queries.Retention.of(settings_of(current_app)), interval_s=computer.interval_s, with_detail=True)
+    found = queries.history(
+        computer.id, start, end, queries.Retention.of(settings_of(current_app)), interval_s=computer.interval_s, with_detail=True
+    )
     return [shown(computer.uuid, point, found.resolution) for point in found.points[-query.limit :]]
 
 
@@ -84,7 +86,7 @@ def _push(uuid: str | None) -> Response:
     computer_id, own = _target(access.actor(), named if isinstance(named, str) else None)
     sample = _read_sample(raw, body, computer_id)
     db.session.rollback()
-    writer_of(current_app).submit_one(sample)  # type: ignore[arg-type]
+    writer_of(current_app).submit_one(sample)
     g.quiet = True
     return json_response({"status": "ok", "server_id": own, "timestamp": iso(from_ms(sample.at))}, 201)
 
@@ -100,5 +102,3 @@ def push() -> Response:
 def push_for(uuid: str) -> Response:
     """Push a sample for the named server; 201 after it is stored."""
     return _push(uuid)
-
-

@@ -61,9 +61,10 @@ _PRIOR = select(
     Computer.recv_total, Computer.sent_total, Computer.spark, Computer.spark_minute, Computer.spark_count,
     Computer.cpu, Computer.memory, Computer.disk, Computer.recv_rate, Computer.sent_rate, Computer.acked_seq,
 )  # fmt: skip
+_COMPUTERS: Any = Computer.__table__
 _CHANGE = (
-    update(Computer.__table__)
-    .where(Computer.__table__.c.id == bindparam("key"))
+    update(_COMPUTERS)
+    .where(_COMPUTERS.c.id == bindparam("key"))
     .values({name: bindparam(name) for name in (
         "version", "status", "last_seen", "sampled_at", "due_at", "cpu", "memory", "disk", "recv_rate", "sent_rate",
         "recv_total", "sent_total", "spark", "spark_minute", "spark_count", "acked_seq",
@@ -84,7 +85,9 @@ def store(samples: Iterable[NewSample]) -> set[int]:
     db, moment = session(), now()
     version = tick(CLOCK)
     prior = {row.id: row for row in db.execute(_PRIOR.where(Computer.id.in_(by_computer)).order_by(Computer.id))}
-    changes, rows, came_online = [], [], []
+    changes: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    came_online: list[Any] = []
     for computer_id, row in prior.items():
         mine = sorted(by_computer[computer_id], key=lambda s: s.at)
         changes.append(_state_after(row, mine, version, moment))

@@ -32,6 +32,10 @@ def maintain() -> int:
                 made += 1
         oldest = f"samples_{today - timedelta(days=BEHIND_DAYS + 1):%Y%m%d}"
         for name in sorted(known):
-            if name.startswith("samples_2") and name <= oldest and not session().scalar(text(f"SELECT EXISTS (SELECT 1 FROM {name})")):
+            if (
+                name.startswith("samples_2")
+                and name <= oldest
+                and not session().scalar(text(f"SELECT EXISTS (SELECT 1 FROM {name})"))
+            ):
                 session().execute(text(f"DROP TABLE {name}"))
     return made

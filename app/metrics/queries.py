@@ -145,7 +145,9 @@ def _joined(a: Point, b: Point) -> Point:
     spans: dict[str, tuple[float | None, float | None]] = {}
     for name in VALUES:
         x, y = a.values[name], b.values[name]
-        values[name] = (x if y is None else y) if x is None or y is None else round((x * a.count + y * b.count) / (a.count + b.count), 2)
+        values[name] = (
+            (x if y is None else y) if x is None or y is None else round((x * a.count + y * b.count) / (a.count + b.count), 2)
+        )
         lows = [v for v in (a.spans[name][0], b.spans[name][0]) if v is not None]
         highs = [v for v in (a.spans[name][1], b.spans[name][1]) if v is not None]
         spans[name] = (min(lows, default=None), max(highs, default=None))

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, delete, func, literal_column, select
+from sqlalchemy import and_, case, delete, func, literal_column, select, true
 from sqlalchemy.sql.selectable import Subquery
 
 from app.clock import from_ms, now, to_ms
@@ -58,7 +58,7 @@ def _fold(resolution: str, where: Any, *, merge: bool = False) -> None:
     last = and_(source.computer_id == folded.c.computer_id, source.at == folded.c.last)
     names = ["computer_id", "at", "count", *(f"{v}{s}" for v in VALUES for s in ("", "_min", "_max"))]
     query = select(*(folded.c[name] for name in names), source.detail).join_from(folded, source, last)
-    insert = upsert(target.__table__, session().get_bind().dialect.name).from_select([*names, "detail"], query.where(True))
+    insert = upsert(target.__table__, session().get_bind().dialect.name).from_select([*names, "detail"], query.where(true()))
     new = insert.excluded
     changed = _merged(target, new) if merge else {name: new[name] for name in [*names[2:], "detail"]}
     session().execute(insert.on_conflict_do_update(index_elements=["computer_id", "at"], set_=changed))

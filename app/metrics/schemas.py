@@ -211,7 +211,8 @@ def shown(uuid: str, point: Point, resolution: str) -> dict[str, Any]:
         out[NAMES[name]] = point.values[name]
     for name in VALUES if point.spans else ():
         out[f"{NAMES[name]}_min"], out[f"{NAMES[name]}_max"] = point.spans[name]
-    return out | detail.get("x", {})
+    out.update(detail.get("x", {}))
+    return out
 
 
 class HistoryQuery(Query):

@@ -76,5 +76,5 @@ def openapi_document() -> Response:
     """The OpenAPI 3.1 document of every JSON route."""
     document = current_app.config.get("OPENAPI")
     if document is None:
-        document = current_app.config["OPENAPI"] = openapi.build(current_app, "Binnacle", __version__)  # type: ignore[arg-type]
+        document = current_app.config["OPENAPI"] = openapi.build(current_app, "Binnacle", __version__)
     return json_response(document)

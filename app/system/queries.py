@@ -20,7 +20,7 @@ def uptime_s() -> float:
 
 def database_answers() -> bool:
     """Whether a query goes through. Raises what the database raises."""
-    return session().scalar(text("SELECT 1")) == 1
+    return bool(session().scalar(text("SELECT 1")) == 1)
 
 
 def schema_heads(directory: Path) -> tuple[str | None, str | None]:

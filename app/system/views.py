@@ -56,5 +56,3 @@ def search() -> str:
                    "note": " · ".join(filter(None, (c.address, c.tenant.name, c.os_name)))}
                   for c in fleet.page(wanted, "name", 12, 0)]  # fmt: skip
     return render_template("system/_search.html", found=found[:16], q=text)
-
-

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from app.tenants.models import Tenant
 from app.shapes import Body, Query
+from app.tenants.models import Tenant
 
 
 class TenantIn(Body):

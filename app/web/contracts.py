@@ -5,7 +5,7 @@ under /api/v1 answers as 000 does, under /api as 004 does.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from app import errors as e
 from app.errors import DomainError, FieldError
@@ -52,7 +52,7 @@ class Contract:
 class Contract000(Contract):
     """000-immybot-api.md: `{"error": {code, message, details}}`."""
 
-    CODES = {
+    CODES: ClassVar[dict[int, str]] = {
         400: "invalid_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
         409: "conflict", 413: "payload_too_large", 415: "unsupported_media_type", 429: "rate_limit_exceeded",
         500: "internal_error", 503: "service_unavailable", 507: "insufficient_storage",
@@ -76,7 +76,7 @@ class Contract000(Contract):
 class Contract001(Contract):
     """001-ignition-toolbox-api.md: `{"detail": {error, message, details}}` with its code table."""
 
-    CODES = {
+    CODES: ClassVar[dict[int, str]] = {
         400: "validation_error", 401: "authentication_required", 403: "permission_denied", 404: "not_found",
         409: "conflict", 413: "validation_error", 429: "rate_limit_exceeded", 500: "internal_error", 504: "timeout_error",
     }  # fmt: skip
@@ -134,7 +134,12 @@ class Contract003(Contract):
 class Contract004(Contract):
     """004-ai-operating-system-api.md: `{"detail", "type", "errors"}`, `retry_after`, `error_id`; duplicates are 400."""
 
-    TYPES = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
+    TYPES: ClassVar[dict[int, str]] = {
+        400: "invalid_request",
+        404: "not_found",
+        405: "method_not_allowed",
+        413: "payload_too_large",
+    }
 
     def status(self, error: DomainError) -> int:
         return 400 if isinstance(error, e.Conflict) else super().status(error)

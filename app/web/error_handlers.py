@@ -127,6 +127,11 @@ def _page(error: DomainError, status: int, error_id: str) -> Response:
 
 
 _BARE = ("Resource not found", "Not enough permissions", "Internal server error", "Invalid request", "Invalid request data")
-_TITLES = {400: "That address does not fit", 403: "You may not do this", 404: "Not found", 500: "Something went wrong on the server"}
+_TITLES = {
+    400: "That address does not fit",
+    403: "You may not do this",
+    404: "Not found",
+    500: "Something went wrong on the server",
+}
 _HINTS = {404: "There is nothing at this address, or it belongs to a tenant that you cannot see.",
           403: "Ask an administrator for access.", 500: "The details are in the server's log under this request id."}  # fmt: skip

@@ -58,5 +58,3 @@ def rows(live_list: LiveList, keys: Sequence[Key]) -> dict[int, str]:
             found[internal] = html
             _rendered[(live_list.name, internal)] = (versions[internal], html)
     return found
-
-

@@ -21,7 +21,7 @@ SECTIONS = (None, "Fleet", "Work", "Watch", "Admin")
 
 @dataclass(frozen=True)
 class NavItem:
-    """An entry of the navigation. `count` gives the number beside it for a tenant scope; `count_key` lets live pages update it."""
+    """An entry of the navigation. `count` gives the number beside it in a tenant scope; live pages update it by `count_key`."""
 
     section: str | None
     label: str
@@ -119,7 +119,8 @@ def scope() -> frozenset[str] | None:
 
 def toast(text: str, kind: str = "success", undo: dict[str, Any] | None = None) -> None:
     """Show a message on the next page."""
-    flash({"kind": kind, "text": text, "id": uuid4().hex[:8], "undo": undo}, "toast")
+    message: Any = {"kind": kind, "text": text, "id": uuid4().hex[:8], "undo": undo}
+    flash(message, "toast")
 
 
 def is_fragment() -> bool:
@@ -140,7 +141,9 @@ def find_pages(text: str) -> list[dict[str, Any]]:
     who, needle = access.actor(), text.lower()
     known = [(i.label, url_for(i.endpoint), i.icon) for i in _nav if who.can(i.permission)]
     known += [(t.label, t.href, "settings") for t in _settings if who.can(t.permission)]
-    return [{"label": label, "href": href, "icon": icon, "note": "Page"} for label, href, icon in known if needle in label.lower()]
+    return [
+        {"label": label, "href": href, "icon": icon, "note": "Page"} for label, href, icon in known if needle in label.lower()
+    ]
 
 
 def _navigation() -> list[dict[str, Any]]:

@@ -127,7 +127,7 @@ def route(room: Room, rule: str, *, permission: Permission, max_bytes: int = PEO
 
 
 def check_opening(who: Actor, permission: Permission) -> None:
-    """Raises Forbidden for a foreign Origin (always for cookies, and whenever a browser sends one), and what `authorise` raises."""
+    """Raises Forbidden for a foreign Origin (a cookie needs one, and whatever is sent must be ours); and as `authorise`."""
     origin = request.headers.get("Origin")
     own = f"{request.scheme}://{request.host}"
     if (origin is not None and origin != own) or (origin is None and who.kind is ActorKind.USER):
