@@ -20,7 +20,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
 
@@ -210,7 +209,7 @@ def upsert(table: Any, dialect_name: str) -> Any:
     return postgresql.insert(table) if dialect_name == "postgresql" else sqlite.insert(table)
 
 
-def insert_ignore(statement: Insert) -> Any:
+def insert_ignore(statement: Any) -> Any:
     """The statement with ON CONFLICT DO NOTHING."""
     return statement.on_conflict_do_nothing()
 

@@ -106,14 +106,14 @@ def _ordered(query: Select[Any], sort: str) -> Select[Any]:
 
 def versions(wanted: ComputerFilter, sort: str, limit: int, offset: int) -> list[tuple[int, str, int]]:
     """(id, public id, version) of one page of rows, in order: all that a live list needs to see what changed."""
-    columns: Select[Any] = select(Computer.id, Computer.uuid, Computer.version)
+    columns: Any = select(Computer.id, Computer.uuid, Computer.version)
     query = _ordered(_where(columns, wanted), sort)
     return [(row[0], row[1], row[2]) for row in session().execute(query.limit(limit).offset(offset))]
 
 
 def version_of(uuid: str, scope: Scope) -> list[tuple[int, str, int]]:
     """The same for one computer; empty when it is gone or out of scope."""
-    columns: Select[Any] = select(Computer.id, Computer.uuid, Computer.version)
+    columns: Any = select(Computer.id, Computer.uuid, Computer.version)
     query = _where(columns, ComputerFilter(scope=scope))
     return [(row[0], row[1], row[2]) for row in session().execute(query.where(Computer.uuid == uuid))]
 
@@ -160,7 +160,7 @@ def status_counts(wanted: ComputerFilter, *, fresh: bool = False) -> dict[str, i
     wanted = replace(wanted, status="")
     known = None if fresh else _counts.get(wanted)
     if known is None:
-        columns: Select[Any] = select(Computer.status, func.count(Computer.id))
+        columns: Any = select(Computer.status, func.count(Computer.id))
         query = _where(columns, wanted).group_by(Computer.status)
         found: dict[Any, int] = {status.value: n for status, n in session().execute(query)}
         known = {status.value: found.get(status.value, 0) for status in ComputerStatus}

@@ -21,7 +21,7 @@ TABLES: dict[str, Any] = {"raw": Sample, "1m": Sample1m, "15m": Sample15m}
 
 @dataclass
 class Point:
-    """One moment of a history. `spans` holds (min, max) per value for rolled-up points, `count` how many samples it is made of."""
+    """One moment of a history. `spans`: (min, max) per value of rolled-up points; `count`: of how many samples it is made."""
 
     at: int
     values: dict[str, float | None]

@@ -39,7 +39,7 @@ class RangeQuery(HistoryQuery):
         if not self.chosen():
             return self.span_ms()
         end = to_ms(now()) + 1
-        return end - dict((key, seconds) for key, _, seconds in RANGES)[self.chosen()] * 1000, end
+        return end - {key: seconds for key, _, seconds in RANGES}[self.chosen()] * 1000, end
 
 
 def _history(uuid: str, query: RangeQuery) -> tuple[History, int, int]:

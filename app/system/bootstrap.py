@@ -130,5 +130,4 @@ def local_connector(settings: Settings) -> None:
 
 def _known(label: Path) -> Computer | None:
     ids = internal_ids([label.read_text(encoding="utf-8").strip()], None) if label.exists() else []
-    found = by_ids(ids).get(ids[0]) if ids else None
-    return found
+    return by_ids(ids).get(ids[0]) if ids else None

@@ -58,3 +58,8 @@ def rows(live_list: LiveList, keys: Sequence[Key]) -> dict[int, str]:
             found[internal] = html
             _rendered[(live_list.name, internal)] = (versions[internal], html)
     return found
+
+
+def forget_rendered() -> None:
+    """Render every row anew."""
+    _rendered.clear()

@@ -1,0 +1,181 @@
+"""The application on both databases, a clean slate before each test, and the cast: Alice is the admin, Bob works for the
+tenant Acme only, Rita reads, Eve executes, Charlie belongs to Globex and is a stranger to Acme."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+for name in [n for n in os.environ if n.startswith("BINNACLE_") or n in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")]:
+    del os.environ[name]
+
+from app import create_app  # noqa: E402 (after the environment is clean)
+from app.actors import SYSTEM, Actor, Role  # noqa: E402
+from app.api_keys import queries as key_queries  # noqa: E402
+from app.config import load_settings  # noqa: E402
+from app.database import Base, session, unit_of_work  # noqa: E402
+from app.extensions import db, limiter  # noqa: E402
+from app.fleet import queries as fleet_queries  # noqa: E402
+from app.system.bootstrap import prepare  # noqa: E402
+from app.tenants import queries as tenant_queries  # noqa: E402
+from app.web import live  # noqa: E402
+
+POSTGRES = "postgresql://postgres@127.0.0.1:5432"
+
+
+def port_open(port: int) -> bool:
+    """Whether a service listens on this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+    """An empty database of either kind; PostgreSQL is skipped, and says so, where there is none."""
+    if request.param == "sqlite":
+        yield None
+        return
+    if not port_open(5432):
+        pytest.skip("no PostgreSQL on 127.0.0.1:5432")
+    name = f"binnacle_test_{os.getpid()}"
+    with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name}")
+        connection.execute(f"CREATE DATABASE {name}")
+    yield f"{POSTGRES}/{name}"
+    with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def built(database_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """The application with its schema, made once per database."""
+    settings = load_settings(
+        DATABASE_URL=database_url, BINNACLE_DATA_DIR=tmp_path_factory.mktemp("data"), BINNACLE_LOCAL_CONNECTOR=False,
+        BINNACLE_LOG_LEVEL="error", BINNACLE_LOG_FORMAT="json",
+    )  # fmt: skip
+    made = create_app(settings)
+    made.config["TESTING"] = True
+    made.config["PROPAGATE_EXCEPTIONS"] = False
+    prepare(made)
+    yield made
+    with made.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def app(built: Flask) -> Iterator[Flask]:
+    """The application on an empty database, with nothing remembered from the test before."""
+    forget(built)
+    with built.app_context(), unit_of_work():
+        for table in reversed(Base.metadata.sorted_tables):
+            session().execute(table.delete())
+    prepare(built)
+    yield built
+    with built.app_context():
+        db.session.remove()
+
+
+def forget(made: Flask) -> None:
+    """Empty every cache of the process."""
+    key_queries.forget_cached()
+    fleet_queries.forget_counts()
+    fleet_queries.forget_choices()
+    tenant_queries.forget_choices()
+    live.forget_rendered()
+    limiter.storage.reset()
+
+
+@pytest.fixture(autouse=True)
+def _push_request_context() -> None:
+    """pytest-flask would push one context for the whole test, and a missing commit would pass: it must not."""
+
+
+@dataclass
+class Cast:
+    """Everybody, by name: ids, keys and tenants."""
+
+    app: Flask
+    acme: str
+    globex: str
+    default: str
+    users: dict[str, str]
+    keys: dict[str, str]
+
+    def client(self, name: str | None = None) -> FlaskClient:
+        """A client that sends the name's API key (None: a stranger's)."""
+        client = self.app.test_client()
+        if name:
+            client.environ_base["HTTP_X_API_KEY"] = self.keys[name]
+        return client
+
+    def browser(self, name: str) -> "Browser":
+        """A signed-in browser: cookie, and the CSRF token of its pages."""
+        return Browser(self.app, name)
+
+
+PASSWORD = "a-long-enough-password"
+
+
+class Browser:
+    """A person's browser: keeps cookies and sends the CSRF token of the last page with its forms."""
+
+    def __init__(self, app: Flask, name: str | None = None) -> None:
+        self.client = app.test_client()
+        self.token = ""
+        if name:
+            self.get("/login")
+            answer = self.post("/login", username=name, password=PASSWORD)
+            assert answer.status_code == 303, answer.text
+            self.get("/settings/account")
+
+    def get(self, path: str, **kwargs: Any) -> Any:
+        """GET, remembering the page's CSRF token."""
+        answer = self.client.get(path, **kwargs)
+        self._remember(answer)
+        return answer
+
+    def post(self, path: str, csrf: bool = True, **fields: Any) -> Any:
+        """POST a form."""
+        if csrf:
+            fields["csrf_token"] = self.token
+        answer = self.client.post(path, data=fields)
+        self._remember(answer)
+        return answer
+
+    def _remember(self, answer: Any) -> None:
+        if answer.mimetype == "text/html" and 'name="csrf_token" value="' in answer.text:
+            self.token = answer.text.split('name="csrf_token" value="', 1)[1].split('"', 1)[0]
+
+
+@pytest.fixture
+def cast(app: Flask) -> Cast:
+    """Alice, Bob, Rita, Eve and Charlie with their keys, and the tenants Acme, Globex and Default."""
+    from factories import make_key, make_tenant, make_user
+
+    with app.app_context():
+        default = tenant_queries.list_tenants(None)[0].id
+        db.session.remove()
+        acme, globex = make_tenant("Acme"), make_tenant("Globex")
+        roles = {"alice": (Role.ADMIN, None), "bob": (Role.USER, [acme]), "rita": (Role.READONLY, [acme]),
+                 "eve": (Role.EXECUTOR, [acme]), "charlie": (Role.USER, [globex])}  # fmt: skip
+        users = {name: make_user(name, role, tenants) for name, (role, tenants) in roles.items()}
+        keys = {name: make_key(f"{name}'s key", role, tenants, users[name]) for name, (role, tenants) in roles.items()}
+    return Cast(app, acme, globex, default, users, keys)
+
+
+@pytest.fixture
+def actor() -> Actor:
+    """Whoever may do everything."""
+    return SYSTEM

@@ -1,0 +1,69 @@
+"""Makers of domain objects, valid by default: a test states only what it is about. Each commits and needs an app context."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from app.actors import SYSTEM, Role
+from app.api_keys.operations import create_host_key, create_integration_key
+from app.auth.models import User
+from app.clock import now, to_ms
+from app.database import session, unit_of_work
+from app.fleet.operations import create_computer
+from app.metrics.operations import NewSample, store
+from app.passwords import hash_password
+from app.tenants.models import Tenant
+from app.tenants.operations import create_tenant
+
+PASSWORD = "a-long-enough-password"
+_hashes: dict[str, str] = {}
+
+
+def make_tenant(name: str) -> str:
+    """A tenant; returns its id."""
+    with unit_of_work():
+        return create_tenant(name, actor=SYSTEM).id
+
+
+def make_user(name: str = "someone", role: Role = Role.USER, tenant_ids: Iterable[str] | None = None) -> str:
+    """A user whose password is PASSWORD; returns the id."""
+    hashed = _hashes.setdefault(PASSWORD, "") or hash_password(PASSWORD)
+    _hashes[PASSWORD] = hashed
+    with unit_of_work():
+        user = User(username=name, username_key=name.lower(), email=f"{name}@example.com", email_key=f"{name}@example.com".lower(),
+                    password_hash=hashed, role=role, all_tenants=tenant_ids is None)  # fmt: skip
+        user.tenants = [session().get(Tenant, i) for i in tenant_ids or ()]
+        session().add(user)
+        session().flush()
+        return user.id
+
+
+def make_key(name: str, role: Role = Role.USER, tenant_ids: Iterable[str] | None = None, user_id: str | None = None) -> str:
+    """An integration key; returns the secret."""
+    with unit_of_work():
+        maker = replace(SYSTEM, user_id=user_id)
+        return create_integration_key(name, role, actor=maker, tenant_ids=tenant_ids, rate_limit=100_000)[1]
+
+
+def make_computer(name: str = "web-1", **fields: Any) -> tuple[int, str]:
+    """A computer; returns (internal id, public id)."""
+    with unit_of_work():
+        computer = create_computer(name, actor=SYSTEM, **fields)
+        return computer.id, computer.uuid
+
+
+def make_host_key(computer: tuple[int, str], tenant_id: str) -> str:
+    """A host key of a computer; returns the secret."""
+    with unit_of_work():
+        return create_host_key("agent", computer[0], computer[1], tenant_id, actor=SYSTEM, rate_limit=100_000)[1]
+
+
+def make_samples(computer_id: int, count: int = 3, *, cpu: float = 20.0, end: int | None = None, step_ms: int = 10_000,
+                 **fields: Any) -> list[int]:  # fmt: skip
+    """Samples up to `end` (ms; default now), `step_ms` apart; returns their times."""
+    end = to_ms(now()) if end is None else end
+    times = [end - i * step_ms for i in reversed(range(count))]
+    values = {"memory": 40.0, "disk": 50.0} | fields
+    with unit_of_work():
+        store([NewSample(computer_id, at, cpu, **values) for at in times])
+    return times
