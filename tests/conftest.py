@@ -138,7 +138,7 @@ class Browser:
             self.get("/login")
             answer = self.post("/login", username=name, password=PASSWORD)
             assert answer.status_code == 303, answer.text
-            self.get("/settings/account")
+            self.get("/fleet/")
 
     def get(self, path: str, **kwargs: Any) -> Any:
         """GET, remembering the page's CSRF token."""

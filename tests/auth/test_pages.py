@@ -1,0 +1,130 @@
+"""Login, logout, first admin and invitations as a person meets them."""
+
+from pathlib import Path
+
+import pytest
+from conftest import PASSWORD, Browser, Cast
+from flask import Flask
+
+from app.factory import settings_of
+
+
+def setup_token(app: Flask) -> str:
+    return Path(settings_of(app).data_dir, "setup-token").read_text().strip()
+
+
+def test_the_first_admin_is_made_with_the_one_time_link_and_then_the_page_is_gone(app: Flask) -> None:
+    """RELIABILITY 3."""
+    browser = Browser(app)
+    link = f"/setup?token={setup_token(app)}"
+    assert browser.get(link).status_code == 200
+    token = setup_token(app)
+    answer = browser.post("/setup", username="root", email="", password=PASSWORD, confirm=PASSWORD, token=token)
+    assert answer.status_code == 303, answer.text
+    assert browser.get("/").status_code == 200
+    assert browser.get(link).status_code == 404
+    assert browser.post("/setup", username="root2", password=PASSWORD, confirm=PASSWORD, token=token).status_code == 404
+
+
+def test_without_the_link_there_is_no_setup(app: Flask) -> None:
+    assert Browser(app).get("/setup").status_code == 404
+    assert Browser(app).get("/setup?token=guess").status_code == 404
+
+
+def test_a_weak_password_is_refused_where_it_was_typed(app: Flask) -> None:
+    browser = Browser(app)
+    token = setup_token(app)
+    browser.get(f"/setup?token={token}")
+    answer = browser.post("/setup", username="root", email="", password="password1", confirm="password1", token=token)
+    assert answer.status_code == 422
+    assert "too easy to guess" in answer.text
+    assert setup_token(app) == token
+
+
+def test_a_stranger_is_sent_to_the_login_and_back(cast: Cast) -> None:
+    browser = Browser(cast.app)
+    answer = browser.get("/fleet/?status=offline")
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == "/login?next=/fleet/?status%3Doffline"
+    browser.get(answer.headers["Location"])
+    signed_in = browser.post("/login", username="bob", password=PASSWORD, next="/fleet/?status=offline")
+    assert signed_in.headers["Location"] == "/fleet/?status=offline"
+
+
+@pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"])
+def test_a_login_never_leads_to_another_site(cast: Cast, target: str) -> None:
+    browser = Browser(cast.app)
+    browser.get("/login")
+    assert browser.post("/login", username="bob", password=PASSWORD, next=target).headers["Location"] == "/"
+
+
+def test_a_wrong_password_and_an_unknown_user_show_the_same_page(cast: Cast) -> None:
+    pages = []
+    for name in ("bob", "nobody"):
+        browser = Browser(cast.app)
+        browser.get("/login")
+        answer = browser.post("/login", username=name, password="wrong")
+        assert answer.status_code == 422
+        pages.append(answer.text.replace(name, "").replace(browser.token, ""))
+    assert pages[0] == pages[1]
+
+
+def test_the_login_is_new_each_time_and_the_old_cookie_dies_with_logout(cast: Cast) -> None:
+    """RELIABILITY 4, 5."""
+    browser = cast.browser("bob")
+    stolen = cast.app.test_client()
+    cookie = browser.client.get_cookie("binnacle")
+    assert cookie is not None
+    stolen.set_cookie("binnacle", cookie.value)
+    assert stolen.get("/fleet/").status_code == 200
+    assert browser.post("/logout").status_code == 303
+    assert browser.get("/fleet/").status_code == 303
+    assert stolen.get("/fleet/").status_code == 303
+
+
+def test_the_cookie_is_http_only_and_lax_and_in_network_mode_secure_with_the_host_prefix(cast: Cast, tmp_path: Path) -> None:
+    browser = Browser(cast.app)
+    browser.get("/login")
+    header = browser.post("/login", username="bob", password=PASSWORD).headers["Set-Cookie"]
+    assert "HttpOnly" in header
+    assert "SameSite=Lax" in header
+    from app.config import load_settings
+    from app.factory import make_flask
+
+    strict = make_flask(load_settings(BINNACLE_BIND="192.0.2.7:443", SECRET_KEY="k" * 40, BINNACLE_DATA_DIR=tmp_path))
+    assert strict.config["SESSION_COOKIE_NAME"] == "__Host-binnacle"
+    assert strict.config["SESSION_COOKIE_SECURE"] is True
+
+
+def test_an_idle_login_ends(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    from datetime import timedelta
+
+    from app import clock
+
+    browser = cast.browser("bob")
+    real = clock.now
+    monkeypatch.setattr("app.auth.queries.now", lambda: real() + timedelta(minutes=31))
+    assert browser.get("/fleet/").status_code == 303
+
+
+def test_changing_my_password_keeps_me_signed_in_and_ends_my_other_logins(cast: Cast) -> None:
+    here, elsewhere = cast.browser("bob"), cast.browser("bob")
+    new = "another-fine-password"
+    wrong = here.post("/settings/account", current_password="nope", password=new, confirm=new)
+    assert wrong.status_code == 422
+    assert "not the current password" in wrong.text
+    assert here.post("/settings/account", current_password=PASSWORD, password=new, confirm=new).status_code == 303
+    assert here.get("/fleet/").status_code == 200
+    assert elsewhere.get("/fleet/").status_code == 303
+
+
+def test_an_invited_colleague_joins_with_the_rights_of_the_invitation(cast: Cast) -> None:
+    page = cast.browser("alice").post("/settings/users/invite", role="readonly", all_tenants="y")
+    token = page.text.split("/register?invitation=", 1)[1].split('"', 1)[0].split("<", 1)[0].strip()
+    guest = Browser(cast.app)
+    guest.get(f"/register?invitation={token}")
+    answer = guest.post("/register", username="newbie", email="", password=PASSWORD, confirm=PASSWORD, token=token)
+    assert answer.status_code == 303
+    assert guest.get("/fleet/").status_code == 200
+    assert guest.get("/fleet/new").status_code == 403
+    assert Browser(cast.app).get(f"/register?invitation={token}").status_code == 404
