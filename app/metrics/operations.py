@@ -56,12 +56,16 @@ def clock_fault(at: int) -> str | None:
     return None
 
 
-_PRIOR = select(
-    Computer.id, Computer.uuid, Computer.name, Computer.tenant_id, Computer.status, Computer.sampled_at, Computer.interval_s,
-    Computer.recv_total, Computer.sent_total, Computer.spark, Computer.spark_minute, Computer.spark_count,
-    Computer.cpu, Computer.memory, Computer.disk, Computer.recv_rate, Computer.sent_rate, Computer.acked_seq,
-)  # fmt: skip
+# Statements on tables, made once: building and compiling them costs more than running them.
 _COMPUTERS: Any = Computer.__table__
+_PRIOR = (
+    select(*(_COMPUTERS.c[name] for name in (
+        "id", "uuid", "name", "tenant_id", "status", "sampled_at", "interval_s", "recv_total", "sent_total", "spark",
+        "spark_minute", "spark_count", "cpu", "memory", "disk", "recv_rate", "sent_rate", "acked_seq",
+    )))
+    .where(_COMPUTERS.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_COMPUTERS.c.id)
+)  # fmt: skip
 _CHANGE = (
     update(_COMPUTERS)
     .where(_COMPUTERS.c.id == bindparam("key"))
@@ -70,6 +74,10 @@ _CHANGE = (
         "recv_total", "sent_total", "spark", "spark_minute", "spark_count", "acked_seq",
     )} | {"problem": None})
 )  # fmt: skip
+_CURSORS: Any = RollupCursor.__table__
+_THROUGH = select(_CURSORS.c.through).where(_CURSORS.c.resolution == "1m").with_for_update(read=True)
+_SAMPLES: Any = Sample.__table__
+_INSERT = {name: insert_ignore(upsert(_SAMPLES, name)) for name in ("sqlite", "postgresql")}
 _COLUMNS = ("computer_id", "at", "cpu", "memory", "disk", "recv_rate", "sent_rate", "load", "detail")
 
 
@@ -84,7 +92,7 @@ def store(samples: Iterable[NewSample]) -> set[int]:
         by_computer.setdefault(sample.computer_id, []).append(sample)
     db, moment = session(), now()
     version = tick(CLOCK)
-    prior = {row.id: row for row in db.execute(_PRIOR.where(Computer.id.in_(by_computer)).order_by(Computer.id))}
+    prior = {row.id: row for row in db.execute(_PRIOR, {"ids": list(by_computer)})}
     changes: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     came_online: list[Any] = []
@@ -96,7 +104,7 @@ def store(samples: Iterable[NewSample]) -> set[int]:
             came_online.append(row)
     if rows:
         dialect = db.get_bind().dialect.name
-        db.execute(insert_ignore(upsert(Sample.__table__, dialect)), rows)
+        db.execute(_INSERT[dialect], rows)
         db.execute(_CHANGE, changes)
         _mark_late(rows, dialect)
     for row in came_online:
@@ -172,7 +180,7 @@ class _Spark:
 
 def _mark_late(rows: list[dict[str, Any]], dialect: str) -> None:
     """Remember the minutes that were rolled up before these samples came."""
-    through = session().scalar(select(RollupCursor.through).where(RollupCursor.resolution == "1m").with_for_update(read=True))
+    through = session().scalar(_THROUGH)
     if through is None:
         return
     late = {(row["computer_id"], row["at"] // MINUTE_MS * MINUTE_MS) for row in rows if row["at"] < through}

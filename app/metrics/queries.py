@@ -12,7 +12,7 @@ from app.clock import now, to_ms
 from app.config import Settings
 from app.database import session
 from app.metrics.models import STEPS_MS, VALUES, RollupCursor, Sample, Sample1m, Sample15m
-from app.metrics.rollups import aggregates
+from app.metrics.rollups import aggregates, bucket_of
 
 MAX_POINTS = 1_500
 FINER = {"15m": "1m", "1m": "raw"}
@@ -115,7 +115,7 @@ def _buckets(computer_id: int, base: str, step: int, start: int, end: int) -> li
     found = []
     if start < made:
         where = and_(model.computer_id == computer_id, model.at >= start, model.at < made)
-        query = select(*aggregates(model, step)).where(where).group_by(model.at - model.at % step)
+        query = select(*aggregates(model, step)).where(where).group_by(bucket_of(model, step))
         found = [_from_aggregate(row._mapping) for row in session().execute(query)]
     if made < end:
         found += _buckets(computer_id, FINER[base], step, made, end)
@@ -162,7 +162,7 @@ def _attach_details(computer_id: int, base: str, step: int, points: list[Point])
     by_bucket: dict[int, str] = {}
     for model in dict.fromkeys((TABLES[base], Sample1m, Sample)):
         inside = and_(model.computer_id == computer_id, model.at >= span_start, model.at < span_end)
-        lasts = select(func.max(model.at)).where(inside).group_by(model.at - model.at % step)
+        lasts = select(func.max(model.at)).where(inside).group_by(bucket_of(model, step))
         query = select(model.at, model.detail).where(model.computer_id == computer_id, model.at.in_(lasts))
         for at, detail in session().execute(query):
             by_bucket.setdefault(at // step * step, detail)

@@ -28,9 +28,15 @@ SETTLE_MS = 5_000
 BATCH = 200
 
 
+def bucket_of(source: Any, step_ms: int) -> Any:
+    """The beginning (ms) of the bucket that a row falls into. The step is part of the SQL, so that PostgreSQL sees that what
+    is selected is what is grouped by."""
+    return source.at - source.at % literal_column(str(int(step_ms)))
+
+
 def aggregates(source: Any, step_ms: int) -> list[Any]:
     """Columns that fold rows of `source` into buckets of `step_ms`: bucket, last, count, then mean, min, max of each value."""
-    bucket = source.at - source.at % step_ms
+    bucket = bucket_of(source, step_ms)
     raw = source is Sample
     count = func.count() if raw else func.sum(source.count)
     columns: list[Any] = [bucket.label("at"), func.max(source.at).label("last"), count.label("count")]
