@@ -20,7 +20,7 @@ from app.web import access
 from app.web.body import MAX_INGEST, read_object, validate_json
 from app.web.routing import json_response
 
-_own: TTLCache[int, str] = TTLCache(maxsize=20_000, ttl=30)
+_own: TTLCache[str, str] = TTLCache(maxsize=20_000, ttl=30)
 
 
 def _latest(computer: Computer) -> dict[str, Any]:
@@ -64,12 +64,12 @@ def _read_sample(raw: bytes, body: dict[str, Any], computer_id: int) -> NewSampl
 def _target(who: Actor, uuid: str | None) -> tuple[int, str]:
     """The computer that a pushed sample is for. A host key speaks for its own computer only."""
     if who.kind is ActorKind.HOST and who.computer_id is not None:
-        own = _own.get(who.computer_id)
+        own = _own.get(who.key_id or "")
         if own is None:
             row = by_ids([who.computer_id]).get(who.computer_id)
             if row is None:
                 raise NotFound
-            own = _own[who.computer_id] = row.uuid
+            own = _own[who.key_id or ""] = row.uuid
             db.session.rollback()
         if uuid is not None and uuid.lower() != own:
             raise Forbidden("This key belongs to another server")

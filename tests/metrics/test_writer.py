@@ -1,0 +1,84 @@
+"""Group commit: an answer only after the commit; a failure fails everybody who waited on it, and nobody else."""
+
+import threading
+from typing import Any
+
+import pytest
+from conftest import Cast
+from factories import make_computer
+
+from app.clock import now, to_ms
+from app.database import session
+from app.errors import NotFound, Unavailable
+from app.metrics import writer as writer_module
+from app.metrics.models import Sample
+from app.metrics.operations import NewSample
+from app.metrics.writer import writer_of
+
+
+def sample(computer: int, offset: int = 0) -> NewSample:
+    return NewSample(computer, to_ms(now()) + offset, 10.0, 20.0)
+
+
+def count(cast: Cast) -> int:
+    with cast.app.app_context():
+        number = session().query(Sample).count()
+        session().remove()
+        return number
+
+
+def test_a_hundred_threads_share_commits_and_each_finds_its_sample(cast: Cast) -> None:
+    with cast.app.app_context():
+        computers = [make_computer(f"c{i}")[0] for i in range(10)]
+    writer, missing = writer_of(cast.app), []
+
+    def one(i: int) -> None:
+        mine = sample(computers[i % 10], i)
+        writer.submit_one(mine)
+        with cast.app.app_context():
+            if session().get(Sample, (mine.computer_id, mine.at)) is None:
+                missing.append(i)
+            session().remove()
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not missing
+    assert count(cast) == 100
+
+
+def test_a_failed_commit_is_an_error_for_those_who_waited_and_the_writer_lives_on(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cast.app.app_context():
+        computer = make_computer()[0]
+    writer = writer_of(cast.app)
+    real = writer_module.store
+
+    def fails(samples: Any) -> set[int]:
+        real(samples)
+        raise OSError("the disk went away before the commit")
+
+    monkeypatch.setattr(writer_module, "store", fails)
+    with pytest.raises(OSError, match="disk went away"):
+        writer.submit_one(sample(computer))
+    assert count(cast) == 0
+    monkeypatch.setattr(writer_module, "store", real)
+    writer.submit_one(sample(computer))
+    assert count(cast) == 1
+
+
+def test_a_deleted_computers_sample_is_refused_and_the_others_of_the_batch_are_stored(cast: Cast) -> None:
+    with cast.app.app_context():
+        computer = make_computer()[0]
+    writer = writer_of(cast.app)
+    assert writer.submit([sample(computer), sample(999_999)]) == {999_999}
+    with pytest.raises(NotFound):
+        writer.submit_one(sample(999_999))
+    assert count(cast) == 1
+
+
+def test_a_full_queue_says_so_at_once(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "MAX_WAITING", 2)
+    with pytest.raises(Unavailable, match="nothing was stored"):
+        writer_of(cast.app).submit([sample(1), sample(2), sample(3)])
