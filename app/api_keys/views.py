@@ -16,16 +16,22 @@ from app.web import access, pages
 from app.web.forms import refused, show_error
 
 TEMPLATE = "api_keys/index.html"
-pages.add_settings(pages.SettingsTab("api-keys", "API keys", "/settings/api-keys", Permission.KEYS_READ))
+PAGE = 50
+pages.add_settings(pages.SettingsTab("api-keys", "API keys", "/settings/api-keys", Permission.KEYS_READ, place=30))
 
 
 def _context() -> dict[str, Any]:
     who, moment = access.actor(), now()
-    keys = queries.list_keys(who, own=not who.is_admin, q=request.args.get("q", "").strip()[:200])
+    q, of, page = request.args.get("q", "").strip()[:200], request.args.get("of", ""), max(1, request.args.get("page", 1, int))
+    found = queries.list_keys(who, own=not who.is_admin, q=q)
+    wanted = [k for k in found if (k.computer_id is not None) == (of == "computers")]
+    keys = wanted[(page - 1) * PAGE : page * PAGE]
     computers = by_ids({k.computer_id for k in keys if k.computer_id is not None})
     rows = [{"key": k, "computer": computers.get(k.computer_id or 0), "active": k.is_active(moment),
              "state": "enabled" if k.is_active(moment) else "revoked" if k.revoked_at else "expired"} for k in keys]  # fmt: skip
-    return {"rows": rows, "q": request.args.get("q", ""), "page_title": "API keys", "is_admin": who.is_admin}
+    return {"rows": rows, "q": q, "of": of, "page": page, "pages": max(1, -(-len(wanted) // PAGE)), "per_page": PAGE,
+            "total": len(wanted), "others": len(found) - len(wanted), "page_title": "API keys",
+            "is_admin": who.is_admin}  # fmt: skip
 
 
 def _form() -> KeyForm:

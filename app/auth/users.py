@@ -16,8 +16,8 @@ from app.web import access, pages
 from app.web.forms import refused, show_error
 
 pages.add_settings(
-    pages.SettingsTab("account", "Account", "/settings/account", Permission.SIGNED_IN),
-    pages.SettingsTab("users", "Users", "/settings/users", Permission.USERS_WRITE),
+    pages.SettingsTab("account", "Account", "/settings/account", Permission.SIGNED_IN, place=0),
+    pages.SettingsTab("users", "Users", "/settings/users", Permission.USERS_WRITE, place=10),
 )
 LIST, ONE = "auth/users.html", "auth/user.html"
 

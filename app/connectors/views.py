@@ -55,7 +55,7 @@ def create() -> Response:
         except DomainError as error:
             show_error(form, error)
         else:
-            return make_response(render_template("connectors/install.html", row=row, lines=_lines(token), address=_address(),
+            return make_response(render_template("connectors/install.html", lines=_lines(token), address=_address(),
                                                  local=_only_local(), page_title="Add a computer", **_waiting(row)))  # fmt: skip
     return refused("connectors/new.html", form, tokens=_open_tokens(), page_title="Add a computer")
 
@@ -85,7 +85,8 @@ def _waiting(row: EnrolmentToken) -> dict[str, Any]:
 def wait(token_id: str) -> str:
     """The live wait: asks again until the computer has checked in or the token has ended."""
     row = queries.get_token(token_id, access.actor())
-    return render_template("connectors/_wait.html", **_waiting(row))
+    template = "connectors/_wait.html" if pages.is_fragment() else "connectors/wait.html"
+    return render_template(template, page_title="Add a computer", **_waiting(row))
 
 
 @bp.page("/fleet/new/<token_id>/revoke", permission=Permission.FLEET_WRITE, methods=("POST",))

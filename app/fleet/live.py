@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
-from flask import current_app, render_template
+from flask import current_app
 from markupsafe import Markup
 from pydantic import Field, ValidationError
 
@@ -139,7 +139,8 @@ def _one_key(query_string: str, scope: Scope) -> list[live.Key]:
 
 
 def _render_heads(ids: Sequence[int]) -> Mapping[int, str]:
-    return {i: render_template("fleet/_now.html", computer=c).strip() for i, c in queries.by_ids(ids).items()}
+    template = current_app.jinja_env.get_template("fleet/_now.html")
+    return {i: template.render(computer=c).strip() for i, c in queries.by_ids(ids).items()}
 
 
 def _nothing(_query: str, _scope: Scope) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Pages of the fleet: the Computers list, saved views, a computer and its tabs."""
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 from flask import Response, make_response, redirect, render_template, request
 
@@ -101,7 +102,7 @@ def new_view() -> str:
 
 def _view_page(form: ViewForm, query: str) -> str:
     own = queries.saved_views("fleet", access.actor().user_id or "")
-    return render_template("fleet/view.html", form=form, query=query, views=own, page_title="Saved views",
+    return render_template("fleet/view.html", form=form, query=query, parts=parse_qsl(query), views=own, page_title="Saved views",
                            user_id=access.actor().user_id, is_admin=access.actor().is_admin)  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """JSON and CSV shapes of `/api/v1/audit`."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from app.journal.models import JournalEntry
 from app.journal.queries import EntryFilter
@@ -20,6 +20,11 @@ class AuditQuery(Query):
     end: datetime | None = None
     page: int = Field(1, ge=1, le=1_000_000)
     per_page: int = Field(50, ge=1, le=500)
+
+    @field_validator("start", "end")
+    @classmethod
+    def _utc(cls, value: datetime | None) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
     def filter(self) -> EntryFilter:
         """As the domain takes it."""

@@ -11,7 +11,7 @@ from app.journal.schemas import CSV_COLUMNS, AuditQuery
 from app.web import csv, pages
 from app.web.body import validate_query
 
-pages.add_settings(pages.SettingsTab("audit", "Audit", "/settings/audit", Permission.AUDIT_READ))
+pages.add_settings(pages.SettingsTab("audit", "Audit", "/settings/audit", Permission.AUDIT_READ, place=90))
 
 
 @bp.page("/settings/audit", permission=Permission.AUDIT_READ)

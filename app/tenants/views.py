@@ -10,7 +10,7 @@ from app.web import access, pages
 from app.web.forms import refused, show_error
 
 pages.set_tenant_list(queries.tenant_choices)
-pages.add_settings(pages.SettingsTab("tenants", "Tenants", "/settings/tenants", Permission.TENANTS_WRITE))
+pages.add_settings(pages.SettingsTab("tenants", "Tenants", "/settings/tenants", Permission.TENANTS_WRITE, place=20))
 TEMPLATE = "tenants/index.html"
 
 

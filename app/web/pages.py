@@ -37,12 +37,13 @@ class NavItem:
 
 @dataclass(frozen=True)
 class SettingsTab:
-    """A page of the settings."""
+    """A page of the settings, and its place among them."""
 
     key: str
     label: str
     href: str
     permission: Permission
+    place: int = 50
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def add_settings(*tabs: SettingsTab) -> None:
 def settings_tabs(active: str) -> list[dict[str, Any]]:
     """The settings pages that the actor may open, for the tabs macro."""
     who = access.actor()
-    return [{"label": t.label, "href": t.href, "active": t.key == active} for t in _settings if who.can(t.permission)]
+    shown = sorted((t for t in _settings if who.can(t.permission)), key=lambda tab: tab.place)
+    return [{"label": t.label, "href": t.href, "active": t.key == active} for t in shown]
 
 
 def set_tenant_list(provider: Callable[[frozenset[str] | None], list[dict[str, str]]]) -> None:

@@ -8,11 +8,18 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
-from frontend_kit import JINJA, ORIGIN, STATIC  # noqa: E402 (it lies beside this file)
-from jinja2 import Environment, StrictUndefined  # noqa: E402
-from playwright.sync_api import Browser, Page, Route, sync_playwright  # noqa: E402
+from frontend_kit import JINJA, ORIGIN, STATIC
+from jinja2 import Environment, StrictUndefined
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
-CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-sync",
+]
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 

@@ -26,15 +26,26 @@ class Hub:
 
     def _list(self, route: Any) -> None:
         template = "fleet/_table.html" if route.request.headers.get("hx-request") else "fleet/index.html"
-        html = self.jinja.get_template(template).render(listing=listing(self.rows, rev=self.rev), saved_views=VIEWS, page_title="Computers")
-        route.fulfill(body=html, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": CSP, "X-Rev": str(self.rev)})
+        html = self.jinja.get_template(template).render(
+            listing=listing(self.rows, rev=self.rev), saved_views=VIEWS, page_title="Computers"
+        )
+        route.fulfill(
+            body=html, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": CSP, "X-Rev": str(self.rev)}
+        )
 
     def _connect(self, socket: WebSocketRoute) -> None:
         self.sockets.append(socket)
         socket.on_message(lambda text: self.heard.append(json.loads(text)))
 
     def push(self, *rows: Any, **more: Any) -> None:
-        message = {"op": "patch", "view": "fleet?", "from": self.rev, "rev": self.rev + 1, "up": [[r.uuid, row_html(r)] for r in rows], **more}
+        message = {
+            "op": "patch",
+            "view": "fleet?",
+            "from": self.rev,
+            "rev": self.rev + 1,
+            "up": [[r.uuid, row_html(r)] for r in rows],
+            **more,
+        }
         self.rev += 1
         self.sockets[-1].send(json.dumps(message))
 
@@ -97,7 +108,11 @@ def test_rows_move_at_once_in_a_table_at_rest(page: Page, hub: Hub) -> None:
 def test_a_missed_patch_is_made_good(page: Page, hub: Hub, how: str) -> None:
     hub.rows = [computer(i) for i in (900, *range(10, 40))]
     hub.rev = 50
-    message = {"op": "stale", "view": "fleet?", "rev": 50} if how == "stale" else {"op": "patch", "view": "fleet?", "from": 49, "rev": 50, "up": []}
+    message = (
+        {"op": "stale", "view": "fleet?", "rev": 50}
+        if how == "stale"
+        else {"op": "patch", "view": "fleet?", "from": 49, "rev": 50, "up": []}
+    )
     hub.sockets[-1].send(json.dumps(message))
     wait_for(page, lambda: page.evaluate(ORDER) == hub.ids())
     wait_for(page, lambda: hub.heard[-1] == {"op": "sub", "view": "fleet?", "rev": 50})
@@ -204,7 +219,10 @@ def test_a_script_alone_on_a_blank_page_raises_nothing(page: Page, path: Any) ->
     kind = "" if path.stem in ("theme", "docs") else ' type="module"'
     needs = '<script type="module" src="/static/js/live-view.js"></script><script type="module" src="/static/vendor/hotkey/hotkey.js"></script>'
     html = f'<!doctype html><html lang="en"><title>x</title>{needs}<script{kind} src="/static/js/{path.name}"></script><p>blank'
-    page.route(f"{ORIGIN}/blank", lambda route: route.fulfill(body=html, content_type="text/html", headers={"Content-Security-Policy": CSP}))
+    page.route(
+        f"{ORIGIN}/blank",
+        lambda route: route.fulfill(body=html, content_type="text/html", headers={"Content-Security-Policy": CSP}),
+    )
     page.goto(f"{ORIGIN}/blank")
     page.wait_for_load_state("load")
     assert page.problems == []  # type: ignore[attr-defined]

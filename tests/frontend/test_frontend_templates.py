@@ -17,8 +17,10 @@ def test_a_row_is_the_same_for_every_viewer(strict: Environment) -> None:
 
 def test_what_a_computer_reports_is_inert(strict: Environment) -> None:
     bad = "<script>alert(1)</script>\"'"
-    html = strict.get_template("fleet/_row.html").render(row=computer(1, name=bad, os_name=bad, tags=[bad], address=bad, tenant_name=bad))
-    assert "<script" not in html and 'alert(1)</' not in html
+    html = strict.get_template("fleet/_row.html").render(
+        row=computer(1, name=bad, os_name=bad, tags=[bad], address=bad, tenant_name=bad)
+    )
+    assert "<script" not in html and "alert(1)</" not in html
 
 
 def test_a_computer_that_never_reported_is_never_now(strict: Environment) -> None:
@@ -60,11 +62,15 @@ def test_no_match_and_first_use_are_different(jinja: Environment) -> None:
 
 
 def test_whoever_may_only_read_sees_no_action(jinja: Environment) -> None:
-    reader = type("Reader", (), {"name": "Charlie", "role": "readonly", "can": lambda self, permission: permission.endswith(":read")})()
+    reader = type(
+        "Reader", (), {"name": "Charlie", "role": "readonly", "can": lambda self, permission: permission.endswith(":read")}
+    )()
     html = jinja.get_template("fleet/index.html").render(listing=listing([computer(1)]), saved_views=VIEWS, principal=reader)
-    assert 'data-bulk' not in html and "/fleet/new" not in html and "delete" not in html.lower()
+    assert "data-bulk" not in html and "/fleet/new" not in html and "delete" not in html.lower()
 
 
 def test_the_error_page_needs_nothing(jinja: Environment) -> None:
-    html = jinja.get_template("errors/error.html").render(status=503, message="Busy", details=None, errors=[], request_id="r1", principal=None)
+    html = jinja.get_template("errors/error.html").render(
+        status=503, message="Busy", details=None, errors=[], request_id="r1", principal=None
+    )
     assert "Request <code>r1</code>" in html and "Try again" in html
