@@ -1,6 +1,7 @@
 """How gunicorn serves Binnacle: gevent, because thousands of sockets and slow clients cost it little (docs/decisions.md)."""
 
 import os
+import resource
 
 bind = os.environ.get("BINNACLE_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("BINNACLE_WEB_PROCESSES", "1"))
@@ -19,3 +20,8 @@ loglevel = "warning"
 proc_name = "binnacle-web"
 forwarded_allow_ips = ""
 control_socket_disable = True
+
+# Every socket is an open file, and many systems allow 1,024 by default: take what may be taken.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if 0 <= _soft < 65_536:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (65_536 if _hard < 0 else min(_hard, 65_536), _hard))

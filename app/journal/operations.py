@@ -64,7 +64,8 @@ def record(type_: str, actor: Actor, subject: Subject | None = None, **data: Any
     return seq
 
 
-_TICK = update(ChangeClock).where(ChangeClock.name == bindparam("clock")).values(n=ChangeClock.n + 1).returning(ChangeClock.n)
+_CLOCKS: Any = ChangeClock.__table__  # not the class: every batch of samples ticks, and the ORM's UPDATE costs ten times as much
+_TICK = update(_CLOCKS).where(_CLOCKS.c.name == bindparam("clock")).values(n=_CLOCKS.c.n + 1).returning(_CLOCKS.c.n)
 
 
 def tick(name: str) -> int:

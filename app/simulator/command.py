@@ -40,7 +40,7 @@ def run(computers: int, interval: int, seed: int, duration: int | None, history:
     if (fault := _fault(url)) is not None:
         print(f"binnacle: no server answers at {url} ({fault}); start it first, with the same settings", file=sys.stderr)
         return 1
-    _allow_files(computers + 64)
+    allow_files(computers + 64)
     with app.app_context():
         enrolled = prepare(seed, computers, say)
     say(f"{len(enrolled):,} computers are ready; connecting them to {url}")
@@ -63,7 +63,7 @@ def _fault(url: str) -> str | None:
         return str(error)
 
 
-def _allow_files(wanted: int) -> None:
+def allow_files(wanted: int) -> None:
     """Every socket is a file: raise the soft limit as far as it may go."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -133,7 +133,8 @@ class Wire(asyncio.Protocol):
             size = int.from_bytes(buffer[2:start], "big")
         if len(buffer) < start + size:
             return False
-        payload = bytes(buffer[start : start + size])
+        with memoryview(buffer) as view:
+            payload = bytes(view[start : start + size])
         del buffer[: start + size]
         self._take(opcode, payload, bool(final))
         return True
