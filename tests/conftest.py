@@ -179,3 +179,16 @@ def cast(app: Flask) -> Cast:
 def actor() -> Actor:
     """Whoever may do everything."""
     return SYSTEM
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def served(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A real server with its worker: SQLite alone, or PostgreSQL with Redis. Shared by the tests: make your own computers."""
+    from serving import Server
+
+    postgres = request.param == "postgresql"
+    if postgres and not (port_open(5432) and port_open(6379)):
+        pytest.skip("no PostgreSQL on 127.0.0.1:5432 or no Redis on 127.0.0.1:6379")
+    server = Server(request.param, worker=True, redis=postgres)
+    yield server
+    server.stop()

@@ -35,9 +35,11 @@ def computer(number: int, **changes: Any) -> Object:
     rng = random.Random(number)
     points = " ".join(f"{round(x * 96 / 35)},{rng.randint(2, 22)}" for x in range(36))
     values = {
-        "uuid": f"{rng.getrandbits(128):032x}", "name": f"pc-{number}.acme.lan", "address": f"10.0.{number}.{rng.randint(1, 254)}",
+        "uuid": f"{rng.getrandbits(128):032x}", "name": f"pc-{number}.acme.lan",
+        "address": f"10.0.{number}.{rng.randint(1, 254)}",
         "tags": ["prod"][: number % 2], "status": "online", "tenant_name": "Acme", "os_name": "Debian 12",
-        "cpu": rng.uniform(0, 100), "memory": rng.uniform(0, 100), "disk": rng.uniform(0, 100), "spark_points": points, "alerts": number % 3,
+        "cpu": rng.uniform(0, 100), "memory": rng.uniform(0, 100), "disk": rng.uniform(0, 100), "spark_points": points,
+        "alerts": number % 3,
         "last_seen": datetime.now(UTC) - timedelta(seconds=number), "sampled_at": None,
     }  # fmt: skip
     return Object(**{**values, **changes})
@@ -46,7 +48,8 @@ def computer(number: int, **changes: Any) -> Object:
 def listing(rows: list[Object], **changes: Any) -> Object:
     columns = [Object(key=key, label=key.title(), shown=key != "address", sortable=True, align="") for key in COLUMNS]
     values = {
-        "rows": [row_html(row) for row in rows], "total": 1243, "page": 1, "pages": 25, "per_page": 50, "sort": "name", "columns": columns, "filters": {},
+        "rows": [row_html(row) for row in rows], "total": 1243, "page": 1, "pages": 25, "per_page": 50, "sort": "name",
+        "columns": columns, "filters": {},
         "query": "sort=name", "options": {}, "view_key": "fleet?", "rev": 7, "url": lambda **kw: "/fleet/?sort=name",
         "counts": {"total": 1243, "online": 1200, "offline": 43, "unknown": 0, "attention": 12},
     }  # fmt: skip
