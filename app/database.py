@@ -97,9 +97,23 @@ def session() -> Any:
     return db.session
 
 
+def commit() -> None:
+    """Commit what this request has begun. A request that touched no database gets no session and no transaction for it."""
+    if session().registry.has():
+        current = session()()
+        if current.in_transaction() or current.new or current.dirty or current.deleted:
+            current.commit()
+
+
+def release() -> None:
+    """Roll back what has been begun, if anything."""
+    if session().registry.has():
+        session().rollback()
+
+
 def begin_write() -> None:
     """End the read transaction, if one is open; the next statement begins one that may write."""
-    session().rollback()
+    release()
     _writing.set(True)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from app.config import Settings
 from app.database import Base, configure_engine, dump_json
+from app.windows import Windows
 
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 login = LoginManager()
@@ -42,12 +43,13 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Bind all of them."""
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.sqlalchemy_url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
-    app.config["RATELIMIT_STORAGE_URI"] = settings.redis_url or "memory://"
+    app.config["RATELIMIT_STORAGE_URI"] = settings.redis_url or f"{Windows.STORAGE_SCHEME[0]}://"
     app.config["RATELIMIT_ENABLED"] = True
     db.init_app(app)
     with app.app_context():
         configure_engine(db.engine)
     login.init_app(app)
+    app.extensions["limiter"] = {limiter}  # known already, so it adds no hooks to every request: app.web.limits asks it
     limiter.init_app(app)
     sock.init_app(app)
     migrate.init_app(app, db, directory=str(app.config["MIGRATIONS_DIR"]), render_as_batch=True)

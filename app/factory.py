@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from flask import Flask
+from flask import Flask, Request, Response
 from flask.json.provider import JSONProvider
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from itsdangerous import URLSafeTimedSerializer
 
 from app.config import Settings
 
@@ -23,10 +25,29 @@ class OrjsonProvider(JSONProvider):
         return orjson.loads(s)
 
 
+class CookieSessions(SecureCookieSessionInterface):
+    """Flask's cookie sessions, with one signer for all requests and no work for those that bring no cookie (programs)."""
+
+    _signer: URLSafeTimedSerializer | None = None
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        if self._signer is None:
+            self._signer = super().get_signing_serializer(app)
+        return self._signer
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        return super().open_session(app, request) if "HTTP_COOKIE" in request.environ else self.session_class()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        if session.accessed or session.modified:
+            super().save_session(app, session, response)
+
+
 def make_flask(settings: Settings) -> Flask:
     """A Flask with the product's folders and cookie rules (RELIABILITY 5)."""
     app = Flask("app", root_path=str(ROOT / "app"), template_folder=str(ROOT / "templates"), static_folder=None)
     app.json = OrjsonProvider(app)
+    app.session_interface = CookieSessions()
     assert settings.secret_key is not None
     secure = settings.network_mode
     app.config.update(

@@ -7,8 +7,8 @@ from flask import Response, current_app, g, request
 
 from app.actors import Actor, ActorKind, Permission
 from app.clock import from_ms, iso
+from app.database import release
 from app.errors import Forbidden, NotFound
-from app.extensions import db
 from app.factory import settings_of
 from app.fleet.models import Computer
 from app.fleet.queries import by_ids, get_computer
@@ -70,7 +70,7 @@ def _target(who: Actor, uuid: str | None) -> tuple[int, str]:
             if row is None:
                 raise NotFound
             own = _own[who.key_id or ""] = row.uuid
-            db.session.rollback()
+            release()
         if uuid is not None and uuid.lower() != own:
             raise Forbidden("This key belongs to another server")
         return who.computer_id, own
@@ -85,7 +85,7 @@ def _push(uuid: str | None) -> Response:
     named = body.get("server_id") if uuid is None else uuid
     computer_id, own = _target(access.actor(), named if isinstance(named, str) else None)
     sample = _read_sample(raw, body, computer_id)
-    db.session.rollback()
+    release()
     writer_of(current_app).submit_one(sample)
     g.quiet = True
     return json_response({"status": "ok", "server_id": own, "timestamp": iso(from_ms(sample.at))}, 201)

@@ -9,9 +9,8 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.config import Settings
-from app.database import begin_read
+from app.database import begin_read, release
 from app.errors import Malformed
-from app.extensions import db
 from app.logging import configure, get_logger
 from app.web import access, csrf, error_handlers, headers, limits, pages, sockets
 from app.web.contracts import contract_of, is_api
@@ -66,7 +65,7 @@ def _before() -> None:
     access.authorise(who, permission)
     if request.mimetype in FORMS and any("\x00" in value for values in request.form.listvalues() for value in values):
         raise Malformed(details="A field contains a NUL character")
-    db.session.rollback()  # what identified the caller must not hold a transaction while the body is read
+    release()  # what identified the caller must not hold a transaction while the body is read
 
 
 def _refuse_nul(path: str) -> None:

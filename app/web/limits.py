@@ -10,7 +10,6 @@ from functools import lru_cache
 from flask import Response, g
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.errors import StorageError
-from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from redis.exceptions import RedisError
 
@@ -19,10 +18,11 @@ from app.errors import TooMany
 from app.extensions import limiter
 from app.logging import get_logger
 from app.web.contracts import Contract
+from app.windows import Windows
 
 HOST_LIMITS = ((600, 60),)
 _UNITS = {60: "minute", 3600: "hour"}
-_spare = FixedWindowRateLimiter(MemoryStorage())
+_spare = FixedWindowRateLimiter(Windows())
 log = get_logger(__name__)
 
 

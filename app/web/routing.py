@@ -11,8 +11,7 @@ from flask import Blueprint, Response, make_response, request
 from pydantic import BaseModel
 
 from app.actors import Permission
-from app.database import begin_write
-from app.extensions import db
+from app.database import begin_write, commit
 from app.web.body import MAX_BODY, validate_body, validate_query
 
 UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -82,7 +81,7 @@ class Room(Blueprint):
                 if request.method in UNSAFE and not hash_first:
                     begin_write()
                 response = make_response(view(**path))
-                db.session.commit()
+                commit()
                 return response
 
             for path in (rule, *also):
@@ -119,7 +118,7 @@ class Room(Blueprint):
                     begin_write()
                 value = view(**path)
                 response = value if isinstance(value, Response) else json_response(value, status)
-                db.session.commit()
+                commit()
                 return response
 
             name = f"api_{endpoint or view.__name__}"
