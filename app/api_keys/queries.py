@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 
 from cachetools import TTLCache
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy.orm import lazyload
 
 from app.actors import Actor, ActorKind, Role
 from app.api_keys.models import ApiKey, looks_right
@@ -15,6 +16,9 @@ from app.errors import NotFound
 CACHE_S = 2.0  # a revoked key is dead within 5 s on every worker (RELIABILITY 7)
 USED_EVERY = timedelta(minutes=1)
 _known: TTLCache[str, tuple[Actor | None, datetime | None]] = TTLCache(maxsize=20_000, ttl=CACHE_S)
+
+# Its tenants are read only when the key is limited to some.
+_BY_HASH = select(ApiKey).where(ApiKey.key_hash == bindparam("hashed")).options(lazyload(ApiKey.tenants))
 
 
 def forget_cached() -> None:
@@ -35,7 +39,7 @@ def actor_of_key(secret: str) -> Actor | None:
 
 
 def _look_up(hashed: str) -> tuple[Actor | None, datetime | None]:
-    row: ApiKey | None = session().scalar(select(ApiKey).where(ApiKey.key_hash == hashed))
+    row: ApiKey | None = session().scalar(_BY_HASH, {"hashed": hashed})
     moment = now()
     if row is None or not row.is_active(moment):
         return None, None
