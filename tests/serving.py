@@ -60,11 +60,16 @@ class Server:
         self.log = (self.data / "log").open("ab")
         self.web: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
-        self.start()
-        if worker:
-            self.start_worker()
-        self.key = self.command("keys", "create", "--role", "admin", "--name", "tests", "--rate-limit", "1000000").strip()
-        self.http = httpx.Client(base_url=self.url, headers={"X-API-Key": self.key}, timeout=30)
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+        try:
+            self.start()
+            if worker:
+                self.start_worker()
+            self.key = self.command("keys", "create", "--role", "admin", "--name", "tests", "--rate-limit", "1000000").strip()
+        except BaseException:
+            self.stop()
+            raise
+        self.http.headers["X-API-Key"] = self.key
 
     def _spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=self.env, stdout=self.log, stderr=self.log,
@@ -73,13 +78,13 @@ class Server:
     def start(self) -> None:
         """Start the web process and wait until it is ready."""
         self.web = self._spawn("gunicorn", "-c", "app/gunicorn_conf.py", "wsgi:app")
-        eventually(self.is_ready, 60, f"the server did not start: {self.words()[-2000:]}")
+        eventually(self.is_ready, 60, f"the server did not start; its words are in {self.data}/log")
 
     def is_ready(self) -> bool:
         """Whether it says so."""
         assert self.web is None or self.web.poll() is None, self.words()[-3000:]
         try:
-            return httpx.get(f"{self.url}/health/ready", timeout=5).status_code == 200
+            return self.http.get("/health/ready", timeout=5).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -140,12 +140,13 @@ def _one_key(query_string: str, scope: Scope) -> list[live.Key]:
 
 def _render_heads(ids: Sequence[int]) -> Mapping[int, str]:
     template = current_app.jinja_env.get_template("fleet/_now.html")
-    return {i: template.render(computer=c).strip() for i, c in queries.by_ids(ids).items()}
+    found = queries.by_ids(ids).items()
+    return {i: Markup(template.render(computer=c).strip()) for i, c in found}  # noqa: S704 (rendered with autoescape)
 
 
 def _nothing(_query: str, _scope: Scope) -> dict[str, Any]:
     return {}
 
 
-COMPUTER = live.LiveList("computer", CLOCK, Permission.FLEET_READ, _one, _one_key, _render_heads, _nothing)
+COMPUTER = live.LiveList("computer", CLOCK, Permission.FLEET_READ, _one, _one_key, _render_heads, _nothing, switched=False)
 live.register(COMPUTER)

@@ -12,7 +12,7 @@ from app.fleet.forms import ComputerForm, ViewForm
 from app.fleet.live import FLEET, STATUSES, FleetQuery
 from app.fleet.models import Computer
 from app.fleet.schemas import CSV_COLUMNS, csv_row
-from app.journal.queries import EntryFilter, clock, count_entries, page_of_entries
+from app.journal.queries import EntryFilter, count_entries, page_of_entries
 from app.tenants.queries import tenant_choices
 from app.web import access, csv, live, pages
 from app.web.body import validate_query
@@ -37,11 +37,11 @@ def listing(query: FleetQuery) -> Listing:
     """The rows of a query, rendered (or taken from the cache of rendered rows), with counts and choices."""
     scope = pages.scope()
     wanted = query.filter(scope)
-    rev = clock(operations.CLOCK)  # before the rows: what is newer than it will be pushed
-    keys = queries.versions(wanted, query.sort_key, query.per_page, query.offset)
-    html = live.rows(FLEET, keys)
+    view = query.view()
+    state = live.snapshot(FLEET, view, scope)
+    html = live.rows(FLEET, state.keys)
     counts = queries.status_counts(wanted)
-    total = _total(wanted, counts, len(keys), query)
+    total = counts.get(wanted.status or "total", 0)
     systems, tags = queries.filter_choices(scope)
     choices: dict[str, Any] = {
         "status": STATUSES,
@@ -49,15 +49,8 @@ def listing(query: FleetQuery) -> Listing:
         "tenant": [(t["id"], t["name"]) for t in tenant_choices(scope)],
         "tag": [(tag, tag) for tag in tags],
     }
-    view = query.view()
-    return Listing("/fleet/", query, [html[k[0]] for k in keys if k[0] in html], total, choices, counts,
-                   f"fleet?{view}" if view else "fleet", rev)  # fmt: skip
-
-
-def _total(wanted: queries.ComputerFilter, counts: dict[str, int], shown: int, query: FleetQuery) -> int:
-    if not wanted.status:
-        return counts["total"]
-    return counts.get(wanted.status, 0)
+    rows = [html[k[0]] for k in state.keys if k[0] in html]
+    return Listing("/fleet/", query, rows, total, choices, counts, f"fleet?{view}" if view else "fleet", state.rev)
 
 
 @bp.page("/fleet/", permission=Permission.FLEET_READ)
@@ -138,7 +131,7 @@ pages.add_tabs("/fleet/", pages.Tab("", "Overview", 0), pages.Tab("software", "S
 def _frame(computer: Computer, tab: str) -> dict[str, Any]:
     """What every tab of a computer needs: the live header and the tabs."""
     return pages.object_frame(
-        computer, f"computer?id={computer.uuid}", clock(operations.CLOCK), f"/fleet/{computer.uuid}/", tab, computer.name
+        computer, ("computer", f"id={computer.uuid}"), f"/fleet/{computer.uuid}/", tab, computer.name
     )  # fmt: skip
 
 
@@ -148,7 +141,7 @@ def computer(uuid: str) -> Response:
     row = queries.get_computer(uuid, access.actor())
     frame = _frame(row, "")
     if pages.is_fragment():
-        response = make_response(render_template("fleet/_now.html", **frame))
+        response = make_response(frame["head"])
     else:
         inventory = queries.inventory_of(row)
         events = page_of_entries(EntryFilter(subject_kind="computer", subject_id=row.uuid), 1, 5)

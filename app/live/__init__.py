@@ -10,5 +10,7 @@ bp = Room("live", __name__)
 def init_app(app: Flask) -> None:
     """Give the process its hub."""
     from app.live.hub import Hub
+    from app.web.live import set_snapshots
 
-    app.extensions["binnacle_hub"] = Hub(app)
+    hub = app.extensions["binnacle_hub"] = Hub(app)
+    set_snapshots(app, hub.snapshot)

@@ -68,7 +68,7 @@ def _read(socket: Socket, viewer: Viewer, hub: Hub) -> None:
             window, count = time.monotonic(), 0
         count += 1
         if count > MESSAGES_A_MINUTE:
-            viewer.close(POLICY_VIOLATION, "too many messages")
+            socket.close(POLICY_VIOLATION, "too many messages")
             return
         if received is None:
             continue

@@ -9,6 +9,7 @@ import orjson
 from simple_websocket import ConnectionClosed
 
 from app.actors import Actor
+from app.web.live import LiveList
 from app.web.sockets import Socket, text_frame
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Viewer:
         self.actor = who
         self.tenant = tenant
         self.views: dict[str, View] = {}
+        self.told_stale: set[str] = set()
         self.checked_at = time.monotonic()
         self._mail: deque[bytes] = deque()
         self._ready = threading.Event()
@@ -35,9 +37,10 @@ class Viewer:
         self._closing: tuple[int, str] | None = None
         self._writing_since: float | None = None
 
-    def scope_for(self, who: Actor) -> frozenset[str] | None:
+    def scope_for(self, who: Actor, live_list: LiveList) -> frozenset[str] | None:
         """The tenants whose rows this viewer sees: the one chosen in the top bar, else all that the actor may see."""
-        return frozenset({self.tenant}) if self.tenant and who.sees(self.tenant) else who.tenant_ids
+        chosen = self.tenant if live_list.switched else None
+        return frozenset({chosen}) if chosen and who.sees(chosen) else who.tenant_ids
 
     def push(self, data: bytes) -> None:
         """Put a frame into the mailbox; when it is full, drop everything for one `stale`."""
@@ -50,7 +53,7 @@ class Viewer:
 
     def close(self, code: int, reason: str) -> None:
         """Let the writer say goodbye and end."""
-        self._closing = (code, reason)
+        self._closing = self._closing or (code, reason)
         self._ready.set()
 
     def is_stuck(self) -> bool:

@@ -7,9 +7,7 @@ from flask import Response, current_app, render_template, request
 from app.actors import Permission
 from app.clock import from_ms, now, to_ms
 from app.factory import settings_of
-from app.fleet.operations import CLOCK
 from app.fleet.queries import get_computer
-from app.journal.queries import clock
 from app.metrics import bp, queries
 from app.metrics.queries import History
 from app.metrics.schemas import NAMES, HistoryQuery
@@ -59,7 +57,7 @@ def metrics(uuid: str) -> str:
     return render_template(
         "metrics/computer.html", ranges=ranges, src=f"{base}metrics.json",
         csv_href=f"{base}metrics.csv", **pages.object_frame(
-            computer, f"computer?id={computer.uuid}", clock(CLOCK), base, "metrics", f"{computer.name} metrics"),
+            computer, ("computer", f"id={computer.uuid}"), base, "metrics", f"{computer.name} metrics"),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from flask import render_template
 from app.actors import Permission
 from app.fleet import queries as fleet
 from app.fleet.queries import ComputerFilter
-from app.journal.queries import EntryFilter, clock, page_of_entries
+from app.journal.queries import EntryFilter, page_of_entries
 from app.overview import bp
 from app.overview.queries import checklist
 from app.web import access, live, pages
@@ -38,8 +38,7 @@ def _busiest(scope: frozenset[str] | None) -> dict[str, Any]:
     if computers is None:
         raise LookupError("the room `fleet` has announced no list")
     query = computers.parse(BUSIEST)
-    rev = clock(computers.clock)  # before the rows: what is newer than it will be pushed
-    keys = computers.keys(query, scope)
-    html = live.rows(computers, keys)
-    return {"rows": [html[k[0]] for k in keys if k[0] in html], "view_key": f"{computers.name}?{query}", "rev": rev,
+    state = live.snapshot(computers, query, scope)
+    html = live.rows(computers, state.keys)
+    return {"rows": [html[k[0]] for k in state.keys if k[0] in html], "view_key": f"{computers.name}?{query}", "rev": state.rev,
             "src": f"/fleet/?{query}"}  # fmt: skip

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachetools import LRUCache
+from flask import Flask, current_app
 
 from app.actors import Permission
 
@@ -27,6 +28,16 @@ class LiveList:
     keys: Callable[[str, Scope], Sequence[Key]]
     render: Callable[[Sequence[int]], Mapping[int, str]]
     counts: Callable[[str, Scope], Mapping[str, Any]]
+    switched: bool = True  # whether the tenant switch of the top bar narrows it
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A state of a view: its rows' keys in order, its `rev`, and its counts (at most a second old)."""
+
+    keys: Sequence[Key]
+    rev: int
+    counts: Mapping[str, Any]
 
 
 _lists: dict[str, LiveList] = {}
@@ -41,6 +52,17 @@ def register(live_list: LiveList) -> None:
 def get(name: str) -> LiveList | None:
     """A list by name."""
     return _lists.get(name)
+
+
+def set_snapshots(app: Flask, snapshot: Callable[[LiveList, str, Scope], Snapshot]) -> None:
+    """The room `live` says here how a page gets a state that the patches follow on from."""
+    app.extensions["binnacle_snapshots"] = snapshot
+
+
+def snapshot(live_list: LiveList, query: str, scope: Scope) -> Snapshot:
+    """The present state of a view, for a page: live tables continue from its `rev`."""
+    found: Snapshot = current_app.extensions["binnacle_snapshots"](live_list, query, scope)
+    return found
 
 
 def rows(live_list: LiveList, keys: Sequence[Key]) -> dict[int, str]:

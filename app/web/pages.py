@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from flask import Flask, flash, get_flashed_messages, request, session, url_for
+from markupsafe import Markup
 from whitenoise import WhiteNoise
 
 from app.actors import Permission
 from app.config import Settings
-from app.web import access
+from app.web import access, live
 
 Count = Callable[[frozenset[str] | None], int]
 SECTIONS = (None, "Fleet", "Work", "Watch", "Admin")
@@ -82,12 +83,19 @@ def add_tabs(prefix: str, *tabs: Tab) -> None:
     known.extend(tab for tab in tabs if tab not in known)
 
 
-def object_frame(thing: Any, view_key: str, rev: int, base: str, active: str, title: str) -> dict[str, Any]:
-    """What every tab of an object's page needs: the object, its live header's view, its tabs and the title."""
+def object_frame(thing: Any, view: tuple[str, str], base: str, active: str, title: str) -> dict[str, Any]:
+    """What every tab of an object's page needs: the object, its live header (`view` is the list's name and query), its tabs
+    and the title."""
     prefix = "/" + base.split("/")[1] + "/"
+    live_list = live.get(view[0])
+    if live_list is None:
+        raise LookupError(f"no live list {view[0]}")
+    state = live.snapshot(live_list, view[1], access.actor().tenant_ids)
+    head = Markup("").join(live.rows(live_list, state.keys).values())
     tabs = sorted(_tabs.get(prefix, []), key=lambda tab: tab.place)
     shown = [{"label": tab.label, "href": base + tab.path, "active": tab.path == active} for tab in tabs]
-    return {"computer": thing, "tabs": shown, "tab": active, "rev": rev, "view_key": view_key, "page_title": title}
+    return {"computer": thing, "tabs": shown, "tab": active, "rev": state.rev, "view_key": "?".join(view), "page_title": title,
+            "head": head}  # fmt: skip
 
 
 def add_settings(*tabs: SettingsTab) -> None:

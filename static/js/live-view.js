@@ -9,6 +9,7 @@
  * @property {[string, string][]} [up] id and HTML of items that are new or changed
  * @property {string[]} [rm] ids that left the view
  * @property {string[]} [order] every id of the view, in order, when it changed
+ * @property {boolean} [reset] `up` and `order` are the whole view; what is not in them is gone
  * @property {Object<string, number>} [counts] texts for `[data-count="key"]` anywhere on the page
  */
 
@@ -93,6 +94,12 @@ class LiveView {
       this.item(id)?.setAttribute("data-gone", "");
     }
     if (patch.order) this.order = patch.order;
+    if (patch.reset) {
+      const kept = new Set(patch.order);
+      for (const row of this.el.querySelectorAll(":scope > [data-id]")) {
+        row.toggleAttribute("data-gone", !kept.has(row.getAttribute("data-id") ?? ""));
+      }
+    }
     if (patch.counts) writeCounts(patch.counts);
   }
 
