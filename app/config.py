@@ -159,10 +159,13 @@ def load_settings(**overrides: object) -> Settings:
     try:
         settings = Settings(**values, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [f"{'.'.join(str(p) for p in e['loc']) or 'settings'}: {e['msg']}" for e in error.errors()]
-        raise ConfigError("; ".join(lines)) from None
+        raise ConfigError("; ".join(_line(row["loc"], row["msg"]) for row in error.errors())) from None
     _prepare_data_dir(settings)
     return settings
+
+
+def _line(where: tuple[int | str, ...], what: str) -> str:
+    return ": ".join([*(str(part) for part in where), what.removeprefix("Value error, ")])
 
 
 def _refuse_unknown_names() -> None:

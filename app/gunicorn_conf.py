@@ -4,7 +4,8 @@ import os
 import resource
 
 bind = os.environ.get("BINNACLE_BIND", "127.0.0.1:8000")
-workers = int(os.environ.get("BINNACLE_WEB_PROCESSES", "1"))
+_processes = os.environ.get("BINNACLE_WEB_PROCESSES", "1")
+workers = int(_processes) if _processes.isdecimal() else 1  # anything else is refused by app.config, which says it better
 worker_class = "app.gunicorn_worker.Worker"
 worker_connections = 12_000
 backlog = 2048

@@ -17,6 +17,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def _say_goodbye(self) -> None:
         from app.web.sockets import close_all
 
-        if self.wsgi is not None:
-            getattr(self.wsgi, "config", {})["STOPPING"] = True
+        wsgi = getattr(self, "wsgi", None)  # absent when it is asked to stop while it boots
+        if wsgi is not None:
+            getattr(wsgi, "config", {})["STOPPING"] = True
         close_all(1001, "the server is restarting")

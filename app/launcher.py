@@ -4,11 +4,13 @@ and starts at once. A child that dies is started again, sooner or later by how o
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +49,8 @@ class Child:
             if now - self.started > 60:
                 self.failures = 0
             return
+        with suppress(OSError):  # what it started outlives it, and would still hold the port
+            os.killpg(self.process.pid, signal.SIGKILL)
         pause = min(30.0, 2.0 ** (self.failures - 1)) if self.failures else 0.0
         self.failures += 1
         self.process, self.next_start = None, now + pause
@@ -77,11 +81,12 @@ def say(text: str) -> None:
     print(f"binnacle: {text}", flush=True)
 
 
-def _address() -> str:
-    bind = os.environ.get("BINNACLE_BIND", "127.0.0.1:8000")
-    host, _, port = bind.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
-    return f"http://{host}:{port}"
+def _where() -> tuple[str, int] | None:
+    """The host and the port to ask on this machine, or None when BINNACLE_BIND is neither. The web process checks the rest."""
+    host, _, port = os.environ.get("BINNACLE_BIND", "127.0.0.1:8000").rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        return None
+    return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host), int(port)
 
 
 def _wait_ready(web: Child, address: str) -> bool:
@@ -110,12 +115,10 @@ def _children(data: Path) -> tuple[Child, Child, Child]:
     return web, worker, connector
 
 
-def _port_is_taken(address: str) -> bool:
+def _port_is_taken(host: str, port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"{address}/health/live", timeout=1):
+        with socket.create_connection((host.strip("[]"), port), timeout=1):
             return True
-    except urllib.error.HTTPError:
-        return True
     except OSError:
         return False
 
@@ -131,8 +134,12 @@ def _greet(address: str, data: Path) -> None:
 
 def run() -> int:
     """Start everything, keep it running until Ctrl-C or SIGTERM; returns the exit status."""
-    address, data = _address(), Path(os.environ.get("BINNACLE_DATA_DIR", "data")).absolute()
-    if _port_is_taken(address):
+    where, data = _where(), Path(os.environ.get("BINNACLE_DATA_DIR", "data")).absolute()
+    if where is None:
+        say("BINNACLE_BIND must look like 127.0.0.1:8000 or [::1]:8000")
+        return 2
+    address = f"http://{where[0]}:{where[1]}"
+    if _port_is_taken(*where):
         say(f"something answers at {address} already; stop it, or choose another BINNACLE_BIND")
         return 1
     stop = {"asked": False}
