@@ -94,7 +94,9 @@ class Server:
 
     def command(self, *arguments: str) -> str:
         """Run `binnacle …` against the same database; returns what it printed."""
-        done = subprocess.run([sys.executable, "-m", "app.cli", *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-m", "app.cli", *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

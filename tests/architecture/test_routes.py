@@ -87,7 +87,14 @@ def test_every_route_asks_for_the_permission_it_declares(cast: Cast, name: str |
         answer = cast.client(name).open(_filled(rule, uuid), method=method, headers={"Accept": "application/json"})
         verdict = _verdict(answer.status_code, answer.headers.get("Location", ""))
         expected = _expected(Permission(permission), name, rule.startswith("/api"))
-        own_rule = {"/api/v1/metrics", "/api/v1/api-keys/me", "/api/auth/register", "/api/v1/auth/register", "/settings/account", "/settings/logins/end"}
+        own_rule = {
+            "/api/v1/metrics",
+            "/api/v1/api-keys/me",
+            "/api/auth/register",
+            "/api/v1/auth/register",
+            "/settings/account",
+            "/settings/logins/end",
+        }
         if verdict != expected and rule not in own_rule and not (verdict == "anonymous" and rule.endswith("/login")):
             wrong.append((route, expected, answer.status_code))
         assert answer.status_code < 500, (route, answer.text)

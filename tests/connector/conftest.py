@@ -27,9 +27,7 @@ from binnacle_connector.session import Timing  # noqa: E402
 from binnacle_connector.state import StateDir  # noqa: E402
 
 KEY = "chatops_canary7Hk2mQ9xZtR4vWpL8sNdYcBf3"
-QUICK = Timing(
-    opening=5, ack=0.4, dead=60, ping=30, longest_retry=0.2, backoff_first=0.05, backoff_cap=0.1, settled=0.0
-)
+QUICK = Timing(opening=5, ack=0.4, dead=60, ping=30, longest_retry=0.2, backoff_first=0.05, backoff_cap=0.1, settled=0.0)
 
 
 def _eventually(what: Callable[[], Any], seconds: float = 15.0) -> Any:
@@ -179,9 +177,7 @@ class Console:
             return False
         peer.send({"type": "auth_success", "server_id": "9b2f", "message": "welcome"})
         self.messages.append(peer.receive())
-        peer.send(
-            {"type": "hello_ok", "acked": max(self.stored, default=0), "time": "2026-01-01T00:00:00Z", **self.hello_ok}
-        )
+        peer.send({"type": "hello_ok", "acked": max(self.stored, default=0), "time": "2026-01-01T00:00:00Z", **self.hello_ok})
         return True
 
     def keep(self, samples: list[dict[str, Any]]) -> None:
@@ -256,9 +252,7 @@ class Programs:
 
     def config(self, console: Console, **more: Any) -> Path:
         path = self.folder / "config.json"
-        path.write_text(
-            json.dumps({"server": console.url, "key": KEY, "state_dir": str(self.folder / "state"), **more})
-        )
+        path.write_text(json.dumps({"server": console.url, "key": KEY, "state_dir": str(self.folder / "state"), **more}))
         path.chmod(0o600)
         return path
 

@@ -100,9 +100,7 @@ def test_an_outage_is_replayed_in_order_with_the_original_times(console, machine
 def test_a_long_backlog_comes_in_batches_of_500_one_at_a_time(console, machine, eventually) -> None:
     connector = machine.start("http://127.0.0.1:9", interval=3600)
     for number in range(1, 1203):
-        connector.spool.append(
-            json.dumps({"timestamp": f"t{number}", "cpu_percent": 1, "memory_percent": 1}), time.time()
-        )
+        connector.spool.append(json.dumps({"timestamp": f"t{number}", "cpu_percent": 1, "memory_percent": 1}), time.time())
     machine.stop()
     sizes: list[int] = []
 
@@ -128,9 +126,7 @@ def test_a_restart_goes_on_counting(console, machine, eventually) -> None:
     assert no_gap(console) and first["connector_id"] == second["connector_id"]
 
 
-def test_an_ack_below_what_was_sent_forgets_that_much_and_the_rest_comes_again(
-    console, machine, timing, eventually
-) -> None:
+def test_an_ack_below_what_was_sent_forgets_that_much_and_the_rest_comes_again(console, machine, timing, eventually) -> None:
     def half(peer, message) -> None:
         kept = message["samples"][: (len(message["samples"]) + 1) // 2]
         console.keep(kept)

@@ -143,9 +143,7 @@ def test_a_config_file_is_json_or_ini_and_the_command_line_wins(tmp_path, key, t
     assert load({"config": str(path), "interval": "50"}, {"BINNACLE_INTERVAL": "40"}).interval == 50
 
 
-@pytest.mark.parametrize(
-    "text", ["{", '{"sever": 1}', "[other]\na = 1", "just words", '{"server": 5, "key": "chatops_x"}', ""]
-)
+@pytest.mark.parametrize("text", ["{", '{"sever": 1}', "[other]\na = 1", "just words", '{"server": 5, "key": "chatops_x"}', ""])
 def test_a_config_file_that_says_nothing_sensible_is_refused(tmp_path, text) -> None:
     path = tmp_path / "config"
     path.write_text(text)

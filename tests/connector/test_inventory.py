@@ -29,9 +29,7 @@ def test_the_inventory_has_the_shape_of_the_protocol(programs) -> None:
     }
     assert found["hostname"] and found["os"]["family"] == "linux" and found["os"]["kernel"]
     assert found["hardware"]["cores"] > 0 and found["hardware"]["memory_bytes"] > 0
-    assert all(
-        set(card) == {"name", "mac", "addresses"} and card["name"] != "lo" for card in found["network"]["interfaces"]
-    )
+    assert all(set(card) == {"name", "mac", "addresses"} and card["name"] != "lo" for card in found["network"]["interfaces"])
     assert all(set(item) == {"name", "version", "publisher"} and item["name"] for item in found["software"])
 
 
@@ -62,9 +60,7 @@ def test_a_part_that_fails_is_null_and_the_rest_is_there(monkeypatch) -> None:
 
 
 def test_strings_are_valid_and_bounded() -> None:
-    assert inventory.clean({"a": ["x" * 5000, "a\x00b", "bad\udcff", 7, None]}) == {
-        "a": ["x" * 1000, "ab", "bad?", 7, None]
-    }
+    assert inventory.clean({"a": ["x" * 5000, "a\x00b", "bad\udcff", 7, None]}) == {"a": ["x" * 1000, "ab", "bad?", 7, None]}
 
 
 def test_a_list_of_software_stays_below_the_frame(monkeypatch) -> None:
@@ -150,9 +146,7 @@ def test_os_release_is_read_as_the_shell_would(tmp_path: Path, text: str, expect
     assert (fields.get("PRETTY_NAME"), fields.get("VERSION_ID")) == expected
 
 
-def test_the_watch_says_when_something_changed_and_keeps_the_text_on_the_disk(
-    tmp_path: Path, monkeypatch, eventually
-) -> None:
+def test_the_watch_says_when_something_changed_and_keeps_the_text_on_the_disk(tmp_path: Path, monkeypatch, eventually) -> None:
     changes: list[str] = []
     watch = InventoryWatch(tmp_path / "inventory.json", lambda: changes.append("changed"), every=0.02)
     assert watch.snapshot().digest == "" and json.loads(watch.snapshot().text)["os"]["family"] == "linux"

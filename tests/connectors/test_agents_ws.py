@@ -33,7 +33,9 @@ def hello(agent: Agent, connector: str = "11111111-2222-3333-4444-555555555555",
 
 def history(served: Server, uuid: str) -> list[dict[str, Any]]:
     start = (datetime.now(UTC) - timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    rows: list[dict[str, Any]] = served.http.get(f"/api/v1/metrics/{uuid}/history", params={"start": start}).raise_for_status().json()
+    rows: list[dict[str, Any]] = (
+        served.http.get(f"/api/v1/metrics/{uuid}/history", params={"start": start}).raise_for_status().json()
+    )
     return rows
 
 
@@ -107,7 +109,13 @@ def test_bad_samples_of_a_batch_are_refused_by_seq_and_the_good_ones_stored(serv
     uuid, key = served.computer("mixed")
     agent = Agent(served, key)
     hello(agent)
-    batch = [sample(1), sample(2, timestamp="1999-01-01T00:00:00Z"), sample(3, cpu_percent=5000.0), sample(4, memory_percent="x"), sample(5, ago=1)]
+    batch = [
+        sample(1),
+        sample(2, timestamp="1999-01-01T00:00:00Z"),
+        sample(3, cpu_percent=5000.0),
+        sample(4, memory_percent="x"),
+        sample(5, ago=1),
+    ]
     agent.send(type="samples", samples=batch)
     refused = agent.read("samples_refused")
     assert refused["seqs"] == [2, 3, 4]
@@ -200,7 +208,15 @@ def test_scripts_in_everything_that_a_connector_reports_are_text(served: Server)
                                                network=[{"interface": EVIL, "bytes_sent": 1, "bytes_recv": 1}])])  # fmt: skip
     agent.read("samples_ack")
     browser = served.sign_in()
-    for path in ("/", "/fleet/", f"/fleet/{uuid}/", f"/fleet/{uuid}/software", f"/fleet/{uuid}/metrics", f"/fleet/{uuid}/events", "/search?q=script"):
+    for path in (
+        "/",
+        "/fleet/",
+        f"/fleet/{uuid}/",
+        f"/fleet/{uuid}/software",
+        f"/fleet/{uuid}/metrics",
+        f"/fleet/{uuid}/events",
+        "/search?q=script",
+    ):
         page = browser.get(path)
         assert page.status_code == 200, path
         assert EVIL not in page.text, path

@@ -26,7 +26,11 @@ def fleet(cast: Cast) -> dict[str, str]:
         with unit_of_work():
             store_inventory(by_ids([desk[0]])[desk[0]], FOUND, [{"name": "chrome", "version": "1", "publisher": None}])
         make_samples(desk[0], 1)
-        return {"desk": desk[1], "web": make_computer("web-1", tenant_id=cast.acme)[1], "far": make_computer("far", tenant_id=cast.globex)[1]}
+        return {
+            "desk": desk[1],
+            "web": make_computer("web-1", tenant_id=cast.acme)[1],
+            "far": make_computer("far", tenant_id=cast.globex)[1],
+        }
 
 
 def test_list_has_total_and_computers(cast: Cast, fleet: dict[str, str]) -> None:
@@ -96,7 +100,11 @@ def test_an_unknown_id_in_a_filter_is_the_documented_400(cast: Cast) -> None:
     answer = cast.client("alice").get("/api/v1/computers?tenant_id=t999")
     assert answer.status_code == 400
     assert answer.json == {
-        "error": {"code": "invalid_parameter", "message": "The parameter 'tenant_id' is invalid", "details": "Tenant with ID 't999' not found"}
+        "error": {
+            "code": "invalid_parameter",
+            "message": "The parameter 'tenant_id' is invalid",
+            "details": "Tenant with ID 't999' not found",
+        }
     }
 
 

@@ -1,5 +1,6 @@
 """`/ws/live` on a real server: pushes, catch-up, permissions, sign-outs, slow readers, and "the client equals the server"."""
 
+import contextlib
 import json
 import random
 import threading
@@ -39,7 +40,7 @@ class Viewer:
     def refetch(self) -> None:
         answer = self.browser.get(f"/fleet/?{self.query}", headers={"HX-Request": "true"})
         body = answer.raise_for_status().text.split("<tbody", 1)[1].split("</tbody>", 1)[0]
-        parts = [part for part in body.split('<tr id="r-')[1:]]
+        parts = list(body.split('<tr id="r-')[1:])
         self.rows = {part[:36]: '<tr id="r-' + part.strip() for part in parts}
         self.order = list(self.rows)
         self.rev = int(answer.headers["X-Rev"])
@@ -147,7 +148,9 @@ def test_churn_and_forced_disconnects_leave_the_client_equal_to_the_server(serve
         while not stop.is_set():
             seq += 1
             agent = dice.choice(agents)
-            agent.send(type="metrics", data={"cpu": {"usage_percent": round(dice.uniform(0, 100), 1)}, "memory": {"usage_percent": 5.0}})
+            agent.send(
+                type="metrics", data={"cpu": {"usage_percent": round(dice.uniform(0, 100), 1)}, "memory": {"usage_percent": 5.0}}
+            )
             agent.read("metrics_received")
             time.sleep(0.01)
 
@@ -209,7 +212,13 @@ def test_a_key_may_watch_with_a_header_or_a_first_message_a_host_key_may_not(ser
 
 
 def make_user(served: Server, name: str, tenant: str) -> tuple[str, httpx.Client]:
-    body = {"username": name, "email": f"{name}@example.com", "password": "a-long-enough-password", "role": "user", "tenant_ids": [tenant]}
+    body = {
+        "username": name,
+        "email": f"{name}@example.com",
+        "password": "a-long-enough-password",
+        "role": "user",
+        "tenant_ids": [tenant],
+    }
     made = served.http.post("/api/v1/users", json=body).raise_for_status().json()
     return made["id"], served.sign_in(name)
 
@@ -264,10 +273,8 @@ def test_more_than_a_hundred_messages_a_minute_and_large_ones_are_cut(served: Se
     assert close_code(viewer.ws) == 1008
     viewer = Viewer(served, browser)
     viewer.ws.send("x" * (65 << 10))
-    try:
+    with contextlib.suppress(WebSocketConnectionClosedException, OSError):
         assert close_code(viewer.ws) == 1009
-    except (WebSocketConnectionClosedException, OSError):
-        pass
 
 
 def test_a_slow_reader_gets_one_stale_and_slows_nobody(served: Server, browser: httpx.Client) -> None:
@@ -276,7 +283,9 @@ def test_a_slow_reader_gets_one_stale_and_slows_nobody(served: Server, browser: 
     slow, quick = Viewer(served, browser, "q=slow-"), Viewer(served, browser, "q=slow-")
     for round_number in range(8):
         for agent in agents:
-            agent.send(type="metrics", data={"cpu": {"usage_percent": float(round_number * 10)}, "memory": {"usage_percent": 5.0}})
+            agent.send(
+                type="metrics", data={"cpu": {"usage_percent": float(round_number * 10)}, "memory": {"usage_percent": 5.0}}
+            )
         for agent in agents:
             agent.read("metrics_received")
         quick.drain(0.3)

@@ -55,7 +55,10 @@ def test_a_pushed_sample_is_stored_before_the_201(host: Host) -> None:
     assert latest.keys() >= FIELDS
     assert {name: latest[name] for name in DOCUMENTED} == DOCUMENTED
     assert latest["server_id"] == host.uuid
-    assert latest["timestamp"] == answer.json["timestamp"].replace("Z", "000Z") or latest["timestamp"][:19] == answer.json["timestamp"][:19]
+    assert (
+        latest["timestamp"] == answer.json["timestamp"].replace("Z", "000Z")
+        or latest["timestamp"][:19] == answer.json["timestamp"][:19]
+    )
 
 
 @pytest.mark.parametrize("body", [{"data": NESTED}, NESTED])
@@ -132,7 +135,9 @@ def test_history_is_oldest_first_between_start_and_end_under_both_names(cast: Ca
     assert len(host.reader.get(f"{path}?start={iso(from_ms(times[0]))}&limit=4").json) == 4
 
 
-@pytest.mark.parametrize("query", ["start=x", "end=NaN", "limit=0", "limit=9999", "start=2024-01-02T00:00:00Z&end=2024-01-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "query", ["start=x", "end=NaN", "limit=0", "limit=9999", "start=2024-01-02T00:00:00Z&end=2024-01-01T00:00:00Z"]
+)
 def test_a_range_that_makes_no_sense_is_422(host: Host, query: str) -> None:
     answer = host.reader.get(f"/api/v1/metrics/{host.uuid}/history?{query}")
     assert answer.status_code == 422
@@ -142,7 +147,10 @@ def test_a_range_that_makes_no_sense_is_422(host: Host, query: str) -> None:
 def test_rates_come_from_the_counters_of_agents_that_send_only_those(host: Host) -> None:
     start = now() - timedelta(seconds=60)
     for i, (sent, recv) in enumerate([(1000, 5000), (2000, 9000), (500, 100)]):
-        net = [{"interface": "eth0", "bytes_sent": sent, "bytes_recv": recv}, {"interface": "lo", "bytes_sent": 10**9 * i, "bytes_recv": 0}]
+        net = [
+            {"interface": "eth0", "bytes_sent": sent, "bytes_recv": recv},
+            {"interface": "lo", "bytes_sent": 10**9 * i, "bytes_recv": 0},
+        ]
         host.push(DOCUMENTED | {"network": net, "timestamp": iso(start + timedelta(seconds=10 * i))})
     rows = host.reader.get(f"/api/v1/metrics/{host.uuid}/history").json
     assert [(r["sent_per_s"], r["recv_per_s"]) for r in rows if r["resolution"] == "raw"] in (

@@ -60,7 +60,11 @@ def put(computer: int, samples: list[tuple[int, float]]) -> None:
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(st.tuples(st.integers(1, 5400), st.floats(0, 100, width=32)), min_size=1, max_size=30), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 5400), st.floats(0, 100, width=32)), min_size=1, max_size=30), min_size=1, max_size=4
+    )
+)
 def test_rollups_equal_a_recount_however_late_the_samples_come(computer: int, batches: list[list[tuple[int, float]]]) -> None:
     end = to_ms(now())
     for batch in batches:

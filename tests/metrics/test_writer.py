@@ -49,7 +49,9 @@ def test_a_hundred_threads_share_commits_and_each_finds_its_sample(cast: Cast) -
     assert count(cast) == 100
 
 
-def test_a_failed_commit_is_an_error_for_those_who_waited_and_the_writer_lives_on(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_commit_is_an_error_for_those_who_waited_and_the_writer_lives_on(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with cast.app.app_context():
         computer = make_computer()[0]
     writer = writer_of(cast.app)

@@ -28,7 +28,9 @@ BAD_JSON = {
 
 
 @pytest.mark.parametrize("what", BAD_JSON)
-@pytest.mark.parametrize(("path", "shape"), [("/api/v1/servers", "detail"), ("/api/v1/tenants", "error"), ("/api/auth/register", "detail")])
+@pytest.mark.parametrize(
+    ("path", "shape"), [("/api/v1/servers", "detail"), ("/api/v1/tenants", "error"), ("/api/auth/register", "detail")]
+)
 def test_a_body_that_cannot_be_read_is_400_in_the_contracts_shape(cast: Cast, what: str, path: str, shape: str) -> None:
     answer = cast.client("alice").post(path, data=BAD_JSON[what], content_type="application/json")
     assert answer.status_code == 400, (answer.status_code, answer.text)
@@ -83,7 +85,7 @@ def test_wildcards_in_a_search_are_literal(cast: Cast) -> None:
 
 def test_a_script_in_every_string_is_text_on_every_page(cast: Cast) -> None:
     """RELIABILITY 13."""
-    evil = '<script>alert(1)</script>"\'><img src=x onerror=alert(1)>'
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
     client = cast.client("alice")
     assert client.post("/api/v1/tenants", json={"name": evil}).status_code == 201
     made = client.post("/api/v1/servers", json={"name": evil, "host": evil, "primary_user_name": evil, "metadata": {evil: evil}})

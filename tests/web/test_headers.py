@@ -36,7 +36,9 @@ def test_the_build_hash_is_in_the_address_of_static_files(cast: Cast) -> None:
 
 def test_an_unknown_path_answers_as_its_contract(cast: Cast) -> None:
     client = cast.client("alice")
-    assert client.get("/api/v1/nothing").json == {"error": {"code": "not_found", "message": "Resource not found", "details": None}}
+    assert client.get("/api/v1/nothing").json == {
+        "error": {"code": "not_found", "message": "Resource not found", "details": None}
+    }
     assert client.get("/api/nothing").json["detail"] == "Resource not found"
     assert client.get("/nothing").mimetype == "text/html"
 

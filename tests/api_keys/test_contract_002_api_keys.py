@@ -1,0 +1,119 @@
+"""Contract 002, "API Keys", both kinds, and what contracts/README.md promises of keys."""
+
+import zlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from conftest import Cast
+from factories import make_computer, make_host_key
+
+from app.api_keys.models import ALPHABET, ApiKey, looks_right, make_key
+from app.database import session
+
+
+def test_a_host_key_is_made_as_documented_and_shown_once(cast: Cast) -> None:
+    with cast.app.app_context():
+        uuid = make_computer("prod", tenant_id=cast.acme)[1]
+    answer = cast.client("bob").post("/api/v1/api-keys", json={"server_id": uuid, "name": "Production Agent"})
+    assert answer.status_code == 201
+    made = answer.json
+    assert made.keys() >= {"id", "name", "server_id", "key", "created_at"}
+    assert (made["name"], made["server_id"]) == ("Production Agent", uuid)
+    assert made["key"].startswith("chatops_")
+    again = cast.client("bob").get(f"/api/v1/api-keys/{made['id']}").json
+    assert "key" not in again
+    with cast.app.app_context():
+        row = session().get(ApiKey, made["id"])
+        assert made["key"] not in str(row.__dict__)
+        assert len(row.key_hash) == 64
+        session().remove()
+
+
+def test_me_lists_a_persons_keys_and_tells_a_host_key_about_itself(cast: Cast) -> None:
+    mine = cast.browser("bob").client.get("/api/v1/api-keys/me")
+    assert [row["name"] for row in mine.json] == ["bob's key"]
+    with cast.app.app_context():
+        computer = make_computer()
+        key = make_host_key(computer, cast.default)
+    answer = cast.app.test_client().get("/api/v1/api-keys/me", headers={"X-API-Key": key})
+    assert answer.json.keys() == {"server_id", "key_id", "name", "is_active"}
+    assert (answer.json["server_id"], answer.json["is_active"]) == (computer[1], True)
+    assert cast.app.test_client().get("/api/v1/api-keys/me").status_code == 401
+
+
+def test_an_integration_key_has_role_scope_expiry_and_limit(cast: Cast) -> None:
+    body = {"name": "scripts", "role": "readonly", "tenant_ids": [cast.acme], "rate_limit": 7, "description": "nightly",
+            "expires_at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}  # fmt: skip
+    made = cast.client("alice").post("/api/v1/api-keys", json=body)
+    assert made.status_code == 201
+    assert made.json["key"].startswith("itk_")
+    client = cast.app.test_client()
+    answer = client.get("/api/v1/tenants", headers={"X-API-Key": made.json["key"]})
+    assert [row["name"] for row in answer.json["tenants"]] == ["Acme"]
+    assert answer.headers["X-RateLimit-Limit"] == "7"
+    assert client.post("/api/v1/tenants", json={"name": "x"}, headers={"X-API-Key": made.json["key"]}).status_code == 403
+
+
+def test_nobody_makes_a_key_that_may_more_than_its_maker(cast: Cast) -> None:
+    bob = cast.client("bob")
+    assert bob.post("/api/v1/api-keys", json={"name": "x", "role": "admin"}).status_code == 403
+    assert bob.post("/api/v1/api-keys", json={"name": "x", "role": "user", "tenant_ids": [cast.globex]}).status_code == 404
+    assert bob.post("/api/v1/api-keys", json={"name": "x", "role": "user", "rate_limit": 10**6}).status_code == 403
+    unscoped = bob.post("/api/v1/api-keys", json={"name": "x", "role": "user"})
+    assert unscoped.json["tenant_ids"] == [cast.acme], "without tenants it gets its maker's"
+
+
+def test_expired_and_revoked_keys_are_dead(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    from app import clock
+
+    soon = (datetime.now(UTC) + timedelta(seconds=30)).isoformat()
+    made = cast.client("alice").post("/api/v1/api-keys", json={"name": "short", "expires_at": soon}).json
+    client = cast.app.test_client()
+    assert client.get("/api/v1/tenants", headers={"X-API-Key": made["key"]}).status_code == 200
+    real = clock.now
+    monkeypatch.setattr("app.api_keys.queries.now", lambda: real() + timedelta(seconds=31))
+    assert client.get("/api/v1/tenants", headers={"X-API-Key": made["key"]}).status_code == 401
+    monkeypatch.undo()
+    other = cast.client("alice").post("/api/v1/api-keys", json={"name": "revoked"}).json
+    assert cast.client("alice").delete(f"/api/v1/api-keys/{other['id']}").status_code == 204
+    assert client.get("/api/v1/tenants", headers={"X-API-Key": other["key"]}).status_code == 401
+    past = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    assert cast.client("alice").post("/api/v1/api-keys", json={"name": "past", "expires_at": past}).status_code == 422
+
+
+def test_others_keys_do_not_exist_but_for_an_admin(cast: Cast) -> None:
+    alices = cast.client("alice").post("/api/v1/api-keys", json={"name": "alice's other"}).json["id"]
+    bob = cast.client("bob")
+    for method, body in (("get", None), ("delete", None), ("put", {"name": "mine"})):
+        answer = getattr(bob, method)(f"/api/v1/api-keys/{alices}", **({"json": body} if body else {}))
+        assert (answer.status_code, answer.json) == (404, {"detail": "Resource not found"})
+    names = {row["name"] for row in bob.get("/api/v1/api-keys").json["api_keys"]}
+    assert names == {"bob's key"}
+    assert {"bob's key", "alice's other"} <= {
+        row["name"] for row in cast.client("alice").get("/api/v1/api-keys").json["api_keys"]
+    }
+
+
+@pytest.mark.parametrize("body", [{}, {"name": ""}, {"name": 5}, {"name": "x", "role": "god"}, {"name": "x", "rate_limit": 0},
+                                  {"name": "x", "expires_at": "soon"}, {"name": "x", "tenant_ids": "all"}])  # fmt: skip
+def test_what_does_not_fit_is_422(cast: Cast, body: dict[str, Any]) -> None:
+    assert cast.client("alice").post("/api/v1/api-keys", json=body).status_code == 422
+
+
+def test_a_key_for_an_unknown_server_is_404(cast: Cast) -> None:
+    answer = cast.client("alice").post("/api/v1/api-keys", json={"name": "x", "server_id": "nothing"})
+    assert (answer.status_code, answer.json) == (404, {"detail": "Resource not found"})
+
+
+def test_a_key_is_32_random_base62_characters_and_a_checksum() -> None:
+    """RELIABILITY 7."""
+    keys = {make_key("itk_") for _ in range(200)}
+    assert len(keys) == 200
+    for key in keys:
+        body = key.removeprefix("itk_")
+        assert len(body) == 38
+        assert set(body) <= set(ALPHABET)
+        assert looks_right(key)
+        assert not looks_right(key[:-1] + ("a" if key[-1] != "a" else "b"))
+    assert zlib.crc32(b"") == 0
