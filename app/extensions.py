@@ -1,11 +1,11 @@
 """The extensions, made once and bound by `create_app`."""
 
+import os
 from typing import Any
 
 from flask import Flask
 from flask_limiter import Limiter
 from flask_login import LoginManager
-from flask_migrate import Migrate
 from flask_sock import Sock
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
@@ -20,7 +20,6 @@ db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 login = LoginManager()
 limiter = Limiter(key_func=lambda: "", headers_enabled=False)
 sock = Sock()
-migrate = Migrate()
 csrf = CSRFProtect()
 htmx = Htmx()
 
@@ -45,6 +44,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
     app.config["RATELIMIT_STORAGE_URI"] = settings.redis_url or f"{Windows.STORAGE_SCHEME[0]}://"
     app.config["RATELIMIT_ENABLED"] = True
+    app.config["RATELIMIT_STORAGE_OPTIONS"] = {"wrap_exceptions": True} if settings.redis_url else {}
     db.init_app(app)
     with app.app_context():
         configure_engine(db.engine)
@@ -52,6 +52,9 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.extensions["limiter"] = {limiter}  # known already, so it adds no hooks to every request: app.web.limits asks it
     limiter.init_app(app)
     sock.init_app(app)
-    migrate.init_app(app, db, directory=str(app.config["MIGRATIONS_DIR"]), render_as_batch=True)
+    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":  # `flask db …`, which writes migrations; it brings alembic, 12 MB
+        from flask_migrate import Migrate
+
+        Migrate(app, db, directory=str(app.config["MIGRATIONS_DIR"]), render_as_batch=True)
     csrf.init_app(app)
     htmx.init_app(app)

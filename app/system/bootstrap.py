@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
-from alembic import command
-from alembic.config import Config
 from flask import Flask
 from sqlalchemy import text
 
@@ -63,6 +61,9 @@ def migrate(app: Flask) -> None:
     if at == newest:
         return
     log.info("migrating", at=at, to=newest)
+    from alembic import command  # 12 MB that no process keeps which finds its database up to date
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(directory))
     with db.engine.connect() as connection:

@@ -11,7 +11,6 @@ from flask import Response, g
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.errors import StorageError
 from limits.strategies import FixedWindowRateLimiter
-from redis.exceptions import RedisError
 
 from app.actors import Actor, ActorKind
 from app.errors import TooMany
@@ -58,7 +57,7 @@ def take(amount: int, seconds: int, *identifiers: str) -> None:
     try:
         allowed = limiter.limiter.hit(item, *identifiers)
         reset, remaining = limiter.limiter.get_window_stats(item, *identifiers)
-    except (RedisError, StorageError, OSError) as error:
+    except (StorageError, OSError) as error:
         log.warning("rate limit storage away, counting in this process", error=type(error).__name__)
         allowed = _spare.hit(item, *identifiers)
         reset, remaining = _spare.get_window_stats(item, *identifiers)
