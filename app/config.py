@@ -56,7 +56,6 @@ class Settings(BaseSettings):
     admin_username: str | None = Field(None, alias="BINNACLE_ADMIN_USERNAME")
     admin_password: SecretStr | None = Field(None, alias="BINNACLE_ADMIN_PASSWORD")
     local_connector: bool | None = Field(None, alias="BINNACLE_LOCAL_CONNECTOR")
-    outbound_allow: str = Field("", alias="BINNACLE_OUTBOUND_ALLOW")
     single_user: bool = Field(False, alias="BINNACLE_SINGLE_USER")
     registration_role: Role = Field(Role.READONLY, alias="BINNACLE_REGISTRATION_ROLE")
     public_url: str | None = Field(None, alias="BINNACLE_PUBLIC_URL")

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 from flask import Flask, Request, current_app, g, session
@@ -20,7 +21,9 @@ from app.errors import Unauthenticated
 from app.extensions import db, login
 from app.factory import settings_of
 from app.web import access
+from app.web.contracts import is_api
 
+PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 TOUCH_EVERY = timedelta(minutes=1)
 _key_readers: list[Callable[[str], Actor | None]] = []
 
@@ -67,7 +70,7 @@ def _load(token: str) -> SignedIn | None:
 
 def authenticate(request: Request) -> Actor:
     """Who calls. ANONYMOUS without credentials; raises Unauthenticated for bad ones."""
-    who = _from_cookie() or _from_headers(request) or ANONYMOUS
+    who = _from_cookie() or _from_headers(request) or _single_user(request) or ANONYMOUS
     return replace(who, address=access.address(), request_id=g.get("request_id"))
 
 
@@ -76,6 +79,29 @@ def _from_cookie() -> Actor | None:
         return None
     who: Actor = current_user.actor
     return who
+
+
+def _single_user(request: Request) -> Actor | None:
+    """The desktop mode of contract 001: with BINNACLE_SINGLE_USER a program on this very machine is the first admin, when the
+    peer and the Host are loopback, no proxy stands in between and no other site's page has sent it."""
+    if not settings_of(current_app).single_user or not is_api(request.path):
+        return None
+    host = request.host.rpartition(":")[0] if ":" in request.host.rpartition("]")[2] else request.host
+    foreign = request.headers.get("Origin", f"{request.scheme}://{request.host}") != f"{request.scheme}://{request.host}"
+    crossed = request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
+    if any(name in request.headers for name in PROXY_HEADERS) or foreign or crossed:
+        return None
+    if not _is_loopback(request.remote_addr or "") or not (host == "localhost" or _is_loopback(host.strip("[]"))):
+        return None
+    admin = queries.first_admin()
+    return None if admin is None else queries.actor_of(admin, ActorKind.TOKEN)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _from_headers(request: Request) -> Actor | None:

@@ -27,6 +27,13 @@ def has_users() -> bool:
     return session().scalar(select(User.id).limit(1)) is not None
 
 
+def first_admin() -> User | None:
+    """The oldest active admin of all tenants."""
+    query = select(User).where(User.role == Role.ADMIN, User.is_active, User.all_tenants)
+    user: User | None = session().scalar(query.order_by(User.created_at, User.id).limit(1))
+    return user
+
+
 def find_for_login(name: str) -> User | None:
     """By user name or e-mail, in any case."""
     key = name.strip().lower()

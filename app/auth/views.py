@@ -17,7 +17,6 @@ from app.errors import DomainError, NotFound, Unauthenticated
 from app.factory import settings_of
 from app.web import access, limits, pages
 from app.web.forms import refused, show_error
-from app.web.routing import json_response
 
 LOGIN_LIMIT = (10, 60)
 
@@ -175,9 +174,3 @@ def end_logins() -> Response:
     logout_user()
     session.clear()
     return respond(redirect("/login", 303))
-
-
-@bp.page("/whoami", permission=Permission.SIGNED_IN)
-def whoami() -> Response:
-    """Which account the cookie belongs to; live pages ask after a socket was refused."""
-    return json_response({"name": access.actor().name})

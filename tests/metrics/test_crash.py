@@ -60,7 +60,10 @@ def test_an_acknowledged_sample_survives_kill_9(database: str, tmp_path: Path) -
         for round_number in range(ROUNDS):
             stop = threading.Event()
             base = int(time.time() * 1000) - 3_600_000 + round_number * 1_000_000
-            threads = [threading.Thread(target=push_until, args=(stop, server, u, k, oracle, base + i * 100_000)) for i, (u, k) in enumerate(computers)]
+            threads = [
+                threading.Thread(target=push_until, args=(stop, server, u, k, oracle, base + i * 100_000))
+                for i, (u, k) in enumerate(computers)
+            ]
             for thread in threads:
                 thread.start()
             time.sleep(0.5 + 0.13 * (round_number % 7))
@@ -84,7 +87,9 @@ def check(server: Server, computers: list[tuple[str, str]], oracle: Oracle) -> N
         from serving import POSTGRES
 
         with psycopg.connect(f"{POSTGRES}/{server.database_name}") as connection:
-            rows: list[Any] = connection.execute("SELECT c.uuid, s.at FROM samples s JOIN computers c ON c.id = s.computer_id").fetchall()
+            rows: list[Any] = connection.execute(
+                "SELECT c.uuid, s.at FROM samples s JOIN computers c ON c.id = s.computer_id"
+            ).fetchall()
     else:
         with sqlite3.connect(server.data / "binnacle.db") as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -98,7 +103,7 @@ def test_a_connector_loses_nothing_over_a_kill_of_the_web_process(tmp_path: Path
     """Samples on the socket that were not acknowledged are sent again by the connector; acknowledged ones are there."""
     server = Server("sqlite", BINNACLE_LOG_LEVEL="error")
     try:
-        uuid, key = server.computer("socket")
+        _uuid, key = server.computer("socket")
         agent = Agent(server, key)
         agent.send(type="hello", connector_id="11111111-2222-3333-4444-555555555555", version="t", interval=1)
         agent.read("hello_ok")
