@@ -1,4 +1,4 @@
-"""A browser that asks no server: static files come from the disk, pages from the templates."""
+"""A page that asks no server: static files come from the disk, pages from the templates. The browser is in tests/conftest.py."""
 
 import sys
 from collections.abc import Iterator
@@ -10,30 +10,14 @@ sys.path.append(str(Path(__file__).parent))
 
 from frontend_kit import JINJA, ORIGIN, STATIC
 from jinja2 import Environment, StrictUndefined
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-sync",
-]
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 @pytest.fixture(scope="session")
 def jinja() -> Environment:
     return JINJA
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
