@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,13 +92,21 @@ def _wait_ready(web: Child, address: str) -> bool:
     while time.monotonic() < deadline:
         if web.process is not None and web.process.poll() is not None:
             return False
-        try:
-            with urllib.request.urlopen(f"{address}/health/ready", timeout=5) as answer:
-                if answer.status == 200:
-                    return True
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.05)
+        if _status(address, "/health/ready", 5) == 200:
+            return True
+        time.sleep(0.05)
     return False
+
+
+def _status(address: str, path: str, patience: float) -> int:
+    """The HTTP status of a GET, 0 when nobody answers. By hand: urllib and its TLS would cost 8 MB for as long as we run."""
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), patience) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+            return int((connection.recv(1024) or b"HTTP/1.1 000")[9:12])
+    except (OSError, ValueError):
+        return 0
 
 
 def _children(data: Path) -> tuple[Child, Child, Child]:
