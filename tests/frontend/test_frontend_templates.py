@@ -31,11 +31,11 @@ def test_a_computer_that_never_reported_is_never_now(strict: Environment) -> Non
 
 def test_rows_render_fast_enough_for_the_live_hub(jinja: Environment) -> None:
     row, rows = jinja.get_template("fleet/_row.html"), [computer(i) for i in range(50)]
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(10):
         for one in rows:
             row.render(row=one)
-    assert 500 / (time.perf_counter() - start) > 2_000  # rows a second; the hub needs about 1,000
+    assert 500 / (time.process_time() - start) > 2_000  # rows a second; the hub needs about 1,000
 
 
 def test_a_page_of_50_rows_fits_the_budget(jinja: Environment) -> None:
