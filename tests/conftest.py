@@ -22,6 +22,7 @@ for name in [n for n in os.environ if n.startswith("BINNACLE_") or n in ("DATABA
 from app import create_app  # noqa: E402 (after the environment is clean)
 from app.actors import SYSTEM, Actor, Role  # noqa: E402
 from app.api_keys import queries as key_queries  # noqa: E402
+from app.auth import queries as auth_queries  # noqa: E402
 from app.config import load_settings  # noqa: E402
 from app.database import Base, session, unit_of_work  # noqa: E402
 from app.extensions import db, limiter  # noqa: E402
@@ -90,6 +91,7 @@ def app(built: Flask) -> Iterator[Flask]:
 def forget(made: Flask) -> None:
     """Empty every cache of the process."""
     key_queries.forget_cached()
+    auth_queries.forget_logins()
     fleet_queries.forget_counts()
     fleet_queries.forget_choices()
     tenant_queries.forget_choices()

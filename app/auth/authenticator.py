@@ -17,6 +17,7 @@ from app.auth import operations, queries
 from app.auth.models import User
 from app.clock import now
 from app.config import Settings
+from app.database import release
 from app.errors import Unauthenticated
 from app.extensions import db, login
 from app.factory import settings_of
@@ -57,15 +58,14 @@ def jwt_key(settings: Settings) -> str:
 def _load(token: str) -> SignedIn | None:
     settings = settings_of(current_app)
     idle, absolute = timedelta(minutes=settings.session_idle_minutes), timedelta(minutes=settings.session_absolute_minutes)
-    row = queries.live_login(token, idle, absolute)
-    if row is None:
+    found = queries.live_login(token, idle, absolute)
+    if found is None:
         return None
-    signed_in = SignedIn(token, queries.actor_of(row.user, login_id=row.id))
     moment = now()
-    if moment - row.last_seen > min(TOUCH_EVERY, idle / 3):
-        db.session.rollback()
-        operations.touch_login(row.id, moment)
-    return signed_in
+    if moment - found.last_seen > min(TOUCH_EVERY, idle / 3):
+        release()
+        operations.touch_login(found.actor.login_id or "", moment)
+    return SignedIn(token, found.actor)
 
 
 def authenticate(request: Request) -> Actor:

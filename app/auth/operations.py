@@ -104,12 +104,14 @@ def touch_login(login_id: str, moment: datetime) -> None:
     """Note that the browser is still in use (its own small transaction; called at most once a minute)."""
     with unit_of_work(power_safe=False):
         session().execute(update(LoginSession).where(LoginSession.id == login_id).values(last_seen=moment))
+    queries.forget_logins()
 
 
 def close_login(login_id: str, *, actor: Actor) -> None:
     """Sign a browser out; its sockets follow the journal and end too."""
     session().execute(update(LoginSession).where(LoginSession.id == login_id).values(ended_at=now()))
     record("auth.logout", actor, Subject("user", actor.user_id or "", actor.name), login=login_id[:12])
+    queries.forget_logins()
 
 
 def revoke_token(jti: str, expires_at: datetime, *, actor: Actor) -> None:
@@ -121,6 +123,7 @@ def revoke_token(jti: str, expires_at: datetime, *, actor: Actor) -> None:
 
 def _end_everything(user: User) -> None:
     user.epoch += 1
+    queries.forget_logins()
     session().execute(update(LoginSession).where(LoginSession.user_id == user.id).values(ended_at=now()))
 
 
@@ -181,6 +184,7 @@ def delete_user(user: User, *, actor: Actor) -> None:
         raise Conflict("This is the last admin; name another one first")
     record("user.deleted", actor, subject_of(user))
     session().delete(user)
+    queries.forget_logins()
 
 
 def invite(role: Role, tenant_ids: Iterable[str] | None, *, actor: Actor) -> tuple[Invitation, str]:

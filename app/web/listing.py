@@ -121,6 +121,18 @@ class Listing:
         return max(1, ceil(self.total / self.per_page))
 
     @property
+    def page_numbers(self) -> list[int | None]:
+        """The pages to link to: the first, the last, two around this one; None where some are left out."""
+        last = self.pages
+        near = {1, last, *range(max(1, self.page - 2), min(last, self.page + 2) + 1)}
+        numbers: list[int | None] = []
+        for number in sorted(near):
+            if numbers and number != (numbers[-1] or 0) + 1:
+                numbers.append(None)
+            numbers.append(number)
+        return numbers
+
+    @property
     def sort(self) -> str:
         return self.query_model.sort_key
 
@@ -148,11 +160,11 @@ class Listing:
 
     def url(self, **changes: Any) -> str:
         """This list's address with some of the query changed; a change of filter or sort goes back to page 1."""
-        values = {**self.query_model.model_dump(mode="json"), **changes}
+        values = dict(changes)
         if set(changes) - {"page", "cols"}:
             values["page"] = 1
-        changed = type(self.query_model).model_validate({k: v for k, v in values.items() if v not in (None, "")})
-        query = changed.canonical()
+        known = {k: v for k, v in values.items() if k in type(self.query_model).model_fields and v is not None}
+        query = self.query_model.model_copy(update=known).canonical()
         return f"{self.path}?{query}" if query else self.path
 
     def toggled(self, key: str) -> str:

@@ -1,49 +1,14 @@
-"""The real product behind a real browser."""
+"""The real product, for tests that drive it as a person does."""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
 from launched import Launched
-from playwright.sync_api import Browser, BrowserContext, Page
-
-
-class Desk:
-    """A person's browser on the product. Every tab's console must stay clean: `problems` holds what was not."""
-
-    def __init__(self, browser: Browser, product: Launched, **options: Any) -> None:
-        self.product = product
-        self.context: BrowserContext = browser.new_context(
-            **{"base_url": product.url, "viewport": {"width": 1440, "height": 900}} | options
-        )
-        self.context.set_default_timeout(20_000)
-        self.problems: list[str] = []
-
-    def tab(self, path: str | None = None) -> Page:
-        """A new tab."""
-        page = self.context.new_page()
-        page.on(
-            "console",
-            lambda line: self.problems.append(f"{page.url}: {line.text}") if line.type in ("error", "warning") else None,
-        )
-        page.on("pageerror", lambda error: self.problems.append(f"{page.url}: {error}"))
-        if path is not None:
-            page.goto(path)
-        return page
-
-    def sign_in(self, name: str, password: str) -> Page:
-        """Through the login form."""
-        page = self.tab("/login")
-        page.fill("input[name=username]", name)
-        page.fill("input[name=password]", password)
-        page.click("main button.btn-primary")
-        page.wait_for_url("**/")
-        return page
 
 
 @pytest.fixture(scope="module")

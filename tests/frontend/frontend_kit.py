@@ -48,7 +48,7 @@ def computer(number: int, **changes: Any) -> Object:
 def listing(rows: list[Object], **changes: Any) -> Object:
     columns = [Object(key=key, label=key.title(), shown=key != "address", sortable=True, align="") for key in COLUMNS]
     values = {
-        "rows": [row_html(row) for row in rows], "total": 1243, "page": 1, "pages": 25, "per_page": 50, "sort": "name",
+        "rows": [row_html(row) for row in rows], "total": 1243, "page": 1, "pages": 25, "page_numbers": [1, 2, 3, None, 25], "per_page": 50, "sort": "name",
         "columns": columns, "filters": {},
         "query": "sort=name", "options": {}, "view_key": "fleet?", "rev": 7, "url": lambda **kw: "/fleet/?sort=name",
         "counts": {"total": 1243, "online": 1200, "offline": 43, "unknown": 0, "attention": 12},
