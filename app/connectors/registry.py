@@ -13,6 +13,7 @@ from app.logging import get_logger
 from app.web.sockets import POLICY_VIOLATION, Socket
 
 WATCH_S = 1.0
+BATCH = 500
 CUTTING = ("api_key.revoked", "computer.deleted")
 log = get_logger(__name__)
 
@@ -85,9 +86,10 @@ class Registry:
     def _cut_revoked(self) -> None:
         with reading():
             newest = last_seq()
-            entries = [(e.type, e.subject_id) for e in after(self._seen, CUTTING)] if newest > self._seen else []
+            found = after(self._seen, CUTTING, BATCH) if newest > self._seen else []
+            entries = [(e.type, e.subject_id) for e in found]
         with self._lock:
-            self._seen = newest
+            self._seen = found[-1].seq if len(found) == BATCH else newest  # a full batch: the next look reads on
             keys = {subject for kind, subject in entries if kind == "api_key.revoked"}
             computers = {subject for kind, subject in entries if kind == "computer.deleted"}
             doomed = [c for c in self._by_computer.values() if c.key_id in keys or c.uuid in computers]
