@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from cachetools import TTLCache
 from sqlalchemy import func, or_, select
-from sqlalchemy.orm import joinedload
 
 from app.actors import Actor, ActorKind, Role
 from app.auth.models import Invitation, LoginSession, RevokedToken, User
