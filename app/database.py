@@ -202,7 +202,7 @@ def _patiently(attempt: Any) -> None:
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
         time.sleep(pause)
-        pause = min(pause * 1.5, 0.02)
+        pause = min(pause * 1.5, 0.005)
 
 
 def is_busy(error: BaseException | None) -> bool:

@@ -15,9 +15,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().handle_exit(sig, frame)
 
     def _say_goodbye(self) -> None:
+        import gevent
+
         from app.web.sockets import close_all
 
         wsgi = getattr(self, "wsgi", None)  # absent when it is asked to stop while it boots
         if wsgi is not None:
             getattr(wsgi, "config", {})["STOPPING"] = True
-        close_all(1001, "the server is restarting")
+        while True:  # who dials again before the port is closed would hold us as well
+            close_all(1001, "the server is restarting")
+            gevent.sleep(0.2)

@@ -43,8 +43,8 @@ def jobs(settings: Settings) -> list[Job]:
     absolute = timedelta(minutes=settings.session_absolute_minutes)
 
     def roll_up() -> None:
-        rollups.roll_up("1m", kept.raw)
-        rollups.roll_up("15m", kept.raw)
+        rollups.roll_up("1m")
+        rollups.roll_up("15m")
 
     def forget() -> None:
         with unit_of_work():
@@ -53,8 +53,8 @@ def jobs(settings: Settings) -> list[Job]:
     return [
         Job("sweep offline computers", 2, _sweep),
         Job("partitions", 3600, partitions.maintain),
+        Job("retain samples", 300, lambda: rollups.retain(kept.raw, kept.minutes, kept.quarters)),  # first: ends what was begun
         Job("roll up samples", 20, roll_up),
-        Job("retain samples", 300, lambda: rollups.retain(kept.raw, kept.minutes, kept.quarters)),
         Job("forget expired logins", 600, forget),
     ]
 

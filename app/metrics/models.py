@@ -78,7 +78,8 @@ class RollupCursor(Base):
     """How far a rollup has come (ms): buckets before `done` are made; samples older than `through` count as late.
 
     `through` is moved first, in a transaction of its own that waits for every sample under way; so each sample is either
-    there when the buckets up to `through` are made, or sees the new `through` and marks its bucket as late.
+    there when the buckets up to `through` are made, or sees the new `through` and marks its bucket as late. The row "raw"
+    says before which time raw samples are purged.
     """
 
     __tablename__ = "rollup_cursors"

@@ -1,6 +1,10 @@
 """Rollups and retention, run by the worker: raw → 1 min → 15 min, in small transactions, right also for late samples."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import and_, case, delete, func, literal_column, select, true
@@ -82,15 +86,21 @@ def _merged(old: Any, new: Any) -> dict[str, Any]:
     return changed
 
 
-def roll_up(resolution: str, raw: timedelta) -> int:
-    """Make every bucket that has ended since the last call, and the late ones again. Returns the chunks made.
+@contextmanager
+def _step() -> Iterator[None]:
+    """One transaction of many; then a pause as long as it took, so that samples that arrive get the write lock too."""
+    started = time.monotonic()
+    with unit_of_work(power_safe=False):
+        yield
+    time.sleep(min(1.0, time.monotonic() - started))
 
-    `raw` is how long raw samples are kept: a late sample of a bucket whose other samples are gone is merged into it.
-    """
+
+def roll_up(resolution: str) -> int:
+    """Make every bucket that has ended since the last call, and the late ones again. Returns the chunks made."""
     step, chunks = STEPS_MS[resolution], 0
     _promise(resolution, (to_ms(now()) - SETTLE_MS) // step * step)
     while True:
-        with unit_of_work(power_safe=False):
+        with _step():
             cursor = session().get(RollupCursor, resolution)
             limit = cursor.through if resolution == "1m" else min(cursor.through, _done("1m") // step * step)
             end = min(cursor.done + CHUNK_MS[resolution], limit)
@@ -99,7 +109,7 @@ def roll_up(resolution: str, raw: timedelta) -> int:
             source = SOURCES[resolution]
             _fold(resolution, and_(source.at >= cursor.done, source.at < end, source.computer_id.in_(_heard_since(cursor.done))))
             cursor.done, chunks = end, chunks + 1
-    return chunks + _again(resolution, to_ms(now() - raw))
+    return chunks + _again(resolution)
 
 
 def _heard_since(ms: int) -> Any:
@@ -123,29 +133,39 @@ def _promise(resolution: str, through: int) -> None:
             cursor.through = through
 
 
-def _again(resolution: str, purged_before: int) -> int:
-    """Make late buckets again from all their rows; a 1-minute bucket then makes its quarter of an hour late."""
+def _again(resolution: str) -> int:
+    """Make late buckets again from all their rows; a 1-minute bucket then makes its quarter of an hour late.
+
+    Where the raw samples of a bucket are purged, only late ones are left: those are added to what was made, and go too.
+    """
     made = 0
     while True:
-        with unit_of_work(power_safe=False):
+        with _step():
+            purged = _done("raw") if resolution == "1m" else 0
             mine = and_(LateBucket.resolution == resolution, LateBucket.at < _done(resolution))
-            late = list(session().scalars(select(LateBucket).where(mine).limit(BATCH)))
+            order = (LateBucket.computer_id, LateBucket.at)
+            late = list(session().scalars(select(LateBucket).where(mine).order_by(*order).limit(BATCH)))
             if not late:
                 return made
-            for row in late:
-                _make_again(row, merge=resolution == "1m" and row.at < purged_before)
+            for merge in (True, False):
+                _make_again(resolution, [row for row in late if (row.at < purged) == merge], merge=merge)
             if resolution == "1m":
                 _pass_on(late)
+            for row in late:
+                session().delete(row)
             made += 1
 
 
-def _make_again(row: LateBucket, *, merge: bool) -> None:
-    source, end = SOURCES[row.resolution], row.at + STEPS_MS[row.resolution]
-    where = and_(source.computer_id == row.computer_id, source.at >= row.at, source.at < end)
-    _fold(row.resolution, where, merge=merge)
-    if merge:
-        session().execute(delete(source).where(where))
-    session().delete(row)
+def _make_again(resolution: str, late: list[LateBucket], *, merge: bool) -> None:
+    """One statement per computer for all its late buckets (they are neighbours when a spool was replayed)."""
+    source, step = SOURCES[resolution], STEPS_MS[resolution]
+    for computer_id, rows in groupby(late, key=lambda row: row.computer_id):
+        buckets = [row.at for row in rows]
+        inside = and_(source.at >= buckets[0], source.at < buckets[-1] + step, bucket_of(source, step).in_(buckets))
+        where = and_(source.computer_id == computer_id, inside)
+        _fold(resolution, where, merge=merge)
+        if merge:
+            session().execute(delete(source).where(where))
 
 
 def _pass_on(late: list[LateBucket]) -> None:
@@ -163,11 +183,29 @@ def retain(raw: timedelta, minutes: timedelta, quarters: timedelta) -> int:
     removed, moment = 0, to_ms(now())
     for model, age in ((Sample, raw), (Sample1m, minutes), (Sample15m, quarters)):
         before = moment - int(age.total_seconds() * 1000)
+        if model is Sample:
+            before = _promise_purge(before // STEPS_MS["15m"] * STEPS_MS["15m"])
         ids = _all_computers()
         for start in range(0, len(ids), BATCH):
-            with unit_of_work(power_safe=False):
+            with _step():
                 removed += _delete_before(model, ids[start : start + BATCH], before)
     return removed + _purge_deleted()
+
+
+def _promise_purge(wanted: int) -> int:
+    """How far (ms) raw samples may be deleted: whole buckets that are made, and none that waits to be made again. From then on
+    late samples before it are merged, so the promise is stored before anything is deleted; it never goes back."""
+    with unit_of_work():
+        cursor = session().get(RollupCursor, "raw", with_for_update=True)
+        promised = cursor.done if cursor else 0
+        waiting = and_(LateBucket.resolution == "1m", LateBucket.at >= promised)
+        oldest = session().scalar(select(func.min(LateBucket.at)).where(waiting))
+        through = max(promised, min(wanted, _done("1m"), wanted if oldest is None else oldest))
+        if cursor is None:
+            session().add(RollupCursor(resolution="raw", through=through, done=through))
+        else:
+            cursor.through = cursor.done = through
+        return through
 
 
 def _all_computers() -> list[int]:
@@ -180,8 +218,8 @@ def _delete_before(model: Any, ids: list[int], before: int) -> int:
     condition = and_(model.computer_id.in_(ids), model.at < before)
     if model is Sample:
         late = and_(LateBucket.resolution == "1m", LateBucket.computer_id == Sample.computer_id)
-        waiting = select(LateBucket.at).where(late, LateBucket.at == Sample.at - Sample.at % STEPS_MS["1m"]).exists()
-        condition = and_(condition, Sample.at < _done("1m"), ~waiting)
+        waiting = select(LateBucket.at).where(late, LateBucket.at == bucket_of(Sample, STEPS_MS["1m"])).exists()
+        condition = and_(condition, ~waiting)
     return int(session().execute(delete(model).where(condition)).rowcount)
 
 
@@ -193,7 +231,7 @@ def mark_for_purge(computer_ids: list[int]) -> None:
 def _purge_deleted(rows: int = 20_000) -> int:
     removed = 0
     while True:
-        with unit_of_work(power_safe=False):
+        with _step():
             purge = session().scalar(select(Purge).limit(1))
             if purge is None:
                 return removed

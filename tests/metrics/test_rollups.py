@@ -27,8 +27,8 @@ def computer(cast: Cast) -> Iterator[int]:
 
 
 def roll_all() -> None:
-    rollups.roll_up("1m", KEPT)
-    rollups.roll_up("15m", KEPT)
+    rollups.roll_up("1m")
+    rollups.roll_up("15m")
 
 
 def recount(computer: int, step: int, before: int) -> dict[int, tuple[int, float, float, float]]:
