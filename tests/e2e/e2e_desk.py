@@ -3,7 +3,7 @@
 from typing import Any
 
 from launched import Launched
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 
 class Desk:
@@ -20,14 +20,16 @@ class Desk:
     def tab(self, path: str | None = None) -> Page:
         """A new tab."""
         page = self.context.new_page()
-        page.on(
-            "console",
-            lambda line: self.problems.append(f"{page.url}: {line.text}") if line.type in ("error", "warning") else None,
-        )
+        page.on("console", lambda line: self._hear(page, line))
         page.on("pageerror", lambda error: self.problems.append(f"{page.url}: {error}"))
         if path is not None:
             page.goto(path)
         return page
+
+    def _hear(self, page: Page, line: ConsoleMessage) -> None:
+        """Leaving a page whose socket is just being opened is no problem, though Chromium calls it one."""
+        if line.type in ("error", "warning") and "closed before the connection is established" not in line.text:
+            self.problems.append(f"{page.url}: {line.text}")
 
     def sign_in(self, name: str, password: str) -> Page:
         """Through the login form."""

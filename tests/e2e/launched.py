@@ -1,5 +1,6 @@
 """Everything that `make run` starts, for tests: the launcher with its children, on a free port over a temporary folder."""
 
+import json
 import os
 import re
 import shutil
@@ -118,11 +119,18 @@ class SecondComputer:
                               env=self.env | {"BINNACLE_TOKEN": token}, capture_output=True, text=True, timeout=60)  # fmt: skip
         assert done.returncode == 0, done.stderr
 
-    def start(self, *options: str, **environment: str) -> None:
+    def configure(self, **settings: object) -> None:
+        """Write its config file, as enrolling does."""
+        path = self.folder / "config.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(settings), encoding="utf-8")
+
+    def start(self) -> None:
         """Run it."""
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "binnacle_connector", *self.places, *options],
-                                            env=self.env | environment, stdout=log, stderr=log)  # fmt: skip
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "binnacle_connector", *self.places], env=self.env, stdout=log, stderr=log
+            )
 
     def kill(self) -> None:
         """`kill -9`."""

@@ -17,7 +17,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeo
 
 ADMIN = "ada"
 AXE = (ROOT / "tests/frontend/vendor/axe.min.js").read_text(encoding="utf-8") + ";0"
-LABS = 60
+LABS = 52
+SCHEMES: dict[Any, str] = {
+    "light": "",
+    "dark": ", runOnly: ['color-contrast', 'link-in-text-block']",
+}  # dark changes colours only
 SIZES = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
@@ -49,7 +53,7 @@ def tab(desk: Desk) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def fleet(product: Launched, desk: Desk) -> list[str]:
-    """Sixty computers that no connector has, so that the list has more than one page; their ids."""
+    """Computers without a connector, more than a page holds; their ids."""
     with product.programs() as programs:
         tags = [["lab", "odd" if number % 2 else "even"] for number in range(LABS)]
         made = [programs.post("/api/v1/servers", json={"name": f"lab-{n:02}", "tags": t}) for n, t in enumerate(tags)]
@@ -57,8 +61,9 @@ def fleet(product: Launched, desk: Desk) -> list[str]:
 
 
 def own_row(page: Page) -> Any:
-    """The row of this machine."""
-    return page.locator("#rows tr", has=page.locator(f"a.bn-name:text-is('{socket.gethostname()}')")).first
+    """The row of this machine; the second computer, which has the same host name, has a tag."""
+    name = page.locator(f"a.bn-name:text-is('{socket.gethostname()}')")
+    return page.locator("#rows tr", has=name, has_not=page.locator(".bn-tag"))
 
 
 def names(page: Page) -> list[str]:
@@ -225,19 +230,20 @@ def test_a_row_that_moves_waits_for_the_person_who_selects(tab: Page, product: L
 def test_axe_finds_nothing_on_any_page_in_light_and_dark(
     browser: Browser, desk: Desk, product: Launched, fleet: list[str], size: str
 ) -> None:
-    phone = Desk(browser, product, storage_state=desk.context.storage_state(), viewport=SIZES[size])
-    page, found, wide = phone.tab(), [], []
-    for path in pages(phone, fleet):
+    # Without motion: axe must not measure a colour that is on its way to another.
+    still = Desk(browser, product, storage_state=desk.context.storage_state(), viewport=SIZES[size], reduced_motion="reduce")
+    page, found, wide = still.tab(), [], []
+    for path in pages(still, fleet):
         page.goto(path)
         page.evaluate(AXE)
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            for one in page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]:
+        for scheme, rules in SCHEMES.items():
+            page.emulate_media(color_scheme=scheme)
+            for one in page.evaluate(f"axe.run({{resultTypes: ['violations']{rules}}})")["violations"]:
                 found.append((path, scheme, one["id"], one["nodes"][0]["html"][:200]))
         if not page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
             wide.append(path)
-    phone.context.close()
-    assert (found, wide, phone.problems) == ([], [], [])
+    still.context.close()
+    assert (found, wide, still.problems) == ([], [], [])
 
 
 def pages(desk: Desk, fleet: list[str]) -> list[str]:
@@ -254,7 +260,8 @@ def pages(desk: Desk, fleet: list[str]) -> list[str]:
 
 def own_page(desk: Desk) -> str:
     """The address of this machine's page."""
-    return link_on(desk, f"/fleet/?q={socket.gethostname()}", "#rows a.bn-name")
+    with desk.tab(f"/fleet/?q={socket.gethostname()}") as page:
+        return own_row(page).locator("a.bn-name").get_attribute("href") or ""
 
 
 def link_on(desk: Desk, path: str, selector: str) -> str:
@@ -269,6 +276,8 @@ def test_without_javascript_everything_reads_and_every_form_submits(
     plain = Desk(browser, product, java_script_enabled=False)
     page = plain.sign_in(ADMIN, PASSWORD)
     page.click("nav >> text=Computers")
+    page.fill("#filter-q", socket.gethostname())
+    page.click("button:has-text('Filter')")
     expect(own_row(page)).to_contain_text("Online")
     page.fill("#filter-q", "lab-2")
     page.click("button:has-text('Filter')")
@@ -295,6 +304,7 @@ def test_a_phone_shows_the_list_and_its_menu(browser: Browser, desk: Desk, produ
     page = phone.tab("/")
     page.tap("button[aria-label=Menu]")
     page.tap("#bn-nav >> text=Computers")
+    page.fill("#filter-q", socket.gethostname())
     expect(own_row(page)).to_contain_text("Online")
     live(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -310,7 +320,7 @@ def test_everything_that_matches_is_deleted_once_the_count_is_typed(desk: Desk, 
     expect(page.locator("[data-chosen]")).to_have_text(f"{total} selected")
     page.click("#bulk button:has-text('Delete')")
     expect(page.locator("h1")).to_have_text(f"Delete {total} computers?")
-    page.fill("#typed", "60")
+    page.fill("#typed", "7")
     page.click("main button:has-text('Delete')")
     expect(page.locator("#typed-error")).to_contain_text(str(total))
     page.fill("#typed", str(total))
