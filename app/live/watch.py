@@ -24,6 +24,7 @@ from app.web.sockets import POLICY_VIOLATION
 
 WATCH_S = 1.0
 RECHECK_S = 60.0
+PAGE = 500
 ENDING = ("auth.logout", "user.updated", "user.password_changed", "user.logins_ended", "user.deleted", "api_key.revoked")
 _started: set[int] = set()
 log = get_logger(__name__)
@@ -46,12 +47,12 @@ def _run(app: Flask, hub: Hub, seen: int) -> None:
             try:
                 with reading():
                     newest = last_seq()
-                    ended = after(seen, ENDING) if newest > seen else []
+                    ended = after(seen, ENDING, PAGE) if newest > seen else []
                     for entry in ended:
                         _end_matching(viewers, entry)
                     for viewer in viewers:
                         _recheck(viewer, settings_of(app))
-                seen = newest
+                seen = ended[-1].seq if len(ended) == PAGE else newest
             except Exception as error:  # the database may be away for a while; the watch goes on
                 log.warning("live watch failed", error=str(error)[:300])
 

@@ -284,3 +284,10 @@ def test_no_log_knows_a_key_or_a_token(served: Server) -> None:
     time.sleep(0.2)
     assert key not in served.words()
     assert key[:20] not in served.words()
+
+
+def test_a_site_behind_one_address_reconnects_all_its_connectors_at_once(served: Server) -> None:
+    _, key = served.computer("one of many")
+    agents = [Agent(served, key) for _ in range(130)]
+    agents[-1].send(type="ping")
+    assert agents[-1].read() == {"type": "pong"}
