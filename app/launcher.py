@@ -87,9 +87,9 @@ def _where() -> tuple[str, int] | None:
     return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host), int(port)
 
 
-def _wait_ready(web: Child, address: str) -> bool:
+def _wait_ready(web: Child, address: str, stop: dict[str, bool]) -> bool:
     deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not stop["asked"]:
         if web.process is not None and web.process.poll() is not None:
             return False
         if _status(address, "/health/ready", 5) == 200:
@@ -155,15 +155,13 @@ def run() -> int:
     running = [web]
     web.start()
     try:
-        if not _wait_ready(web, address) and not stop["asked"]:
+        if not _wait_ready(web, address, stop) and not stop["asked"]:
             say("the web process did not get ready; its last words are above")
             return 1
-        running.append(worker)
-        if _local_connector(data):
-            running.append(connector)
-        for child in running[1:]:
-            child.start()
+        running += [worker, connector] if _local_connector(data) else [worker]
         if not stop["asked"]:
+            for child in running[1:]:
+                child.start()
             _greet(address, data)
         while not stop["asked"]:
             for child in running:

@@ -81,6 +81,19 @@ def test_a_signal_ends_all_children(number: signal.Signals) -> None:
         product.stop()
 
 
+def test_a_signal_while_it_starts_ends_it_too() -> None:
+    product = Launched(wait=False)
+    try:
+        eventually(product.children)
+        time.sleep(0.3)
+        everybody = product.children()
+        product.process.terminate()
+        assert product.process.wait(15) == 0
+        assert not [one for one in everybody if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    finally:
+        product.stop()
+
+
 def test_open_tabs_that_dial_again_do_not_hold_up_the_end() -> None:
     product = Launched(BINNACLE_LOCAL_CONNECTOR="0")
     over = threading.Event()
