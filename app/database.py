@@ -170,7 +170,6 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
         "foreign_keys=ON",
         "temp_store=MEMORY",
         "cache_size=-8000",
-        "mmap_size=134217728",
         "journal_size_limit=67108864",
     ):
         _patiently(lambda p=pragma: cursor.execute(f"PRAGMA {p}"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
@@ -12,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from app.shapes import Query
 
 PER_PAGE = 50
+_NOT_FILTERS = {"sort", "page", "per_page", "cols"}
 MAX_PER_PAGE = 200
 
 
@@ -71,20 +73,22 @@ class ListQuery(Query):
 
     def filters(self) -> dict[str, str]:
         """The filters that are set, without sort, page and columns."""
-        values = self.model_dump(exclude={"sort", "page", "per_page", "cols"}, mode="json")
+        values = self.model_dump(exclude=_NOT_FILTERS, mode="json")
         return {k: str(v) for k, v in values.items() if v not in ("", None)}
 
     def _canonical(self, *, paging: bool, columns: bool) -> str:
-        values: dict[str, Any] = self.filters()
-        if self.sort and self.sort != self.DEFAULT_SORT:
-            values["sort"] = self.sort
-        if paging and self.page != 1:
-            values["page"] = self.page
-        if paging and self.per_page != PER_PAGE:
-            values["per_page"] = self.per_page
-        if columns and self.cols:
-            values["cols"] = self.cols
-        return urlencode(dict(sorted(values.items())))
+        shown = {"sort": self.sort, "page": self.page, "per_page": self.per_page, "cols": self.cols}
+        return self.compose(self.filters() | shown, paging=paging, columns=columns)
+
+    @classmethod
+    def compose(cls, values: Mapping[str, Any], *, paging: bool = True, columns: bool = True) -> str:
+        """The query string of these values with everything at its default left out, in a fixed order."""
+        defaults = {"sort": cls.DEFAULT_SORT, "page": 1, "per_page": PER_PAGE}
+        left_out = () if paging else ("page", "per_page")
+        if not columns:
+            left_out = (*left_out, "cols")
+        kept = {k: v for k, v in values.items() if v not in ("", None) and v != defaults.get(k) and k not in left_out}
+        return urlencode(dict(sorted(kept.items())))
 
     def canonical(self, *, paging: bool = True) -> str:
         """The query string with everything at its default left out, in a fixed order."""
@@ -158,13 +162,15 @@ class Listing:
         """The canonical query, without paging: what CSV links, saved views and bulk actions carry."""
         return self.query_model.canonical(paging=False)
 
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        query = self.query_model
+        return query.filters() | {"sort": query.sort, "page": query.page, "per_page": query.per_page, "cols": query.cols}
+
     def url(self, **changes: Any) -> str:
         """This list's address with some of the query changed; a change of filter or sort goes back to page 1."""
-        values = dict(changes)
-        if set(changes) - {"page", "cols"}:
-            values["page"] = 1
-        known = {k: v for k, v in values.items() if k in type(self.query_model).model_fields and v is not None}
-        query = self.query_model.model_copy(update=known).canonical()
+        first = {"page": 1} if set(changes) - {"page", "cols"} else {}
+        query = self.query_model.compose(self._values | changes | first)
         return f"{self.path}?{query}" if query else self.path
 
     def toggled(self, key: str) -> str:
