@@ -1,7 +1,6 @@
 """`make run` keeps its children alive, ends them all, refuses wrong settings, and notices a computer that goes quiet."""
 
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -135,7 +134,7 @@ def launch(tmp_path: Path, **settings: str) -> tuple[int, str]:
         ("BINNACLE_BIND", "nonsense", {}),
         ("BINNACLE_BIND", "127.0.0.1:99999", {}),
         ("SECRET_KEY", "your_super_secret_key", {}),
-        ("SECRET_KEY", secrets.token_hex(8), {"BINNACLE_BIND": f"0.0.0.0:{free_port()}"}),
+        ("SECRET_KEY", "short-1f3dd6eb", {"BINNACLE_BIND": f"0.0.0.0:{free_port()}"}),
         ("BINNACLE_FOO", "a-value-to-hide", {}),
         ("BINNACLE_WEB_PROCESSES", "many", {}),
         ("DATABASE_URL", "mysql://user:a-password-to-hide@host/x", {}),
