@@ -104,8 +104,11 @@ def test_its_charts_are_drawn_from_real_samples(tab: Page) -> None:
     expect(tab.locator("#live-head")).to_contain_text("Online")
     tab.click("nav[aria-label=Sections] >> text=Metrics")
     expect(tab.locator("[data-plot] canvas")).to_have_count(4)
-    points = tab.evaluate("fetch(document.querySelector('[data-charts]').dataset.src).then(answer => answer.json())")
-    assert len(points["t"]) >= 2 and all(0 <= value <= 100 for value in points["cpu"])
+    source = "fetch(document.querySelector('[data-charts]').dataset.src).then(answer => answer.json())"
+    eventually(lambda: len(tab.evaluate(source)["t"]) >= 2, 30, "a second sample never came")
+    assert all(0 <= value <= 100 for value in tab.evaluate(source)["cpu"])
+    tab.reload()
+    expect(tab.locator("[data-plot] canvas")).to_have_count(4)
     drawn = """() => [...document.querySelectorAll('[data-plot] canvas')].every(one =>
         one.getContext('2d').getImageData(0, 0, one.width, one.height).data.some(byte => byte))"""
     assert tab.evaluate(drawn)
