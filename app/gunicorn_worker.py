@@ -1,5 +1,8 @@
-"""gunicorn's gevent worker, with a stop that ends sockets at once: they would hold the worker for its whole grace."""
+"""gunicorn's gevent worker, with a stop that ends sockets and idle connections at once: they would hold the worker for its
+whole grace."""
 
+import socket
+from contextlib import suppress
 from typing import Any
 
 from gunicorn.workers.ggevent import GeventWorker
@@ -7,6 +10,24 @@ from gunicorn.workers.ggevent import GeventWorker
 
 class Worker(GeventWorker):  # type: ignore[misc]
     """Not ready at once, sockets closed with 1001, requests under way finished (RELIABILITY 27)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._idle: set[Any] = set()  # connections on which no request is under way
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        self._idle.add(client)
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._idle.discard(client)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        self._idle.discard(sock)
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        finally:
+            self._idle.add(sock)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         import gevent
@@ -24,4 +45,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             getattr(wsgi, "config", {})["STOPPING"] = True
         while True:  # who dials again before the port is closed would hold us as well
             close_all(1001, "the server is restarting")
+            for client in list(self._idle):
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RD)
             gevent.sleep(0.2)

@@ -180,7 +180,7 @@ class Hub:
             clocks = {name: clock(name) for name in {view.list.clock for view in watched}}
             for view in watched:
                 now_at = clocks[view.list.clock]
-                if now_at > view.checked or self._count_is_due(view):
+                if now_at != view.checked or self._count_is_due(view):
                     with self._lock:
                         self._refresh(view, now_at)
 
@@ -190,10 +190,10 @@ class Hub:
 
     def _refresh(self, view: View, now_at: int) -> None:
         due = self._count_is_due(view)
-        if now_at <= view.checked and not due:
+        if now_at == view.checked and not due:
             return
         first = view.checked < 0
-        keys = view.list.keys(view.query, view.scope) if now_at > view.checked else view.keys
+        keys = view.list.keys(view.query, view.scope) if now_at != view.checked else view.keys
         counts = self._counted(view, first or due)
         before = {internal: version for internal, _, version in view.keys}
         changed = [key for key in keys if before.get(key[0]) != key[2]]
@@ -204,7 +204,7 @@ class Hub:
             view.rev = now_at
         elif changed or gone or reordered or counts != view.counts:
             self._publish(view, max(now_at, view.rev + 1), keys, changed, gone, reordered, counts)
-        view.keys, view.counts, view.checked = keys, counts, max(now_at, view.checked)
+        view.keys, view.counts, view.checked = keys, counts, now_at
 
     @staticmethod
     def _counted(view: View, now: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import request
 from simple_websocket import ConnectionClosed, Server
+from wsproto.events import Ping
 from wsproto.frame_protocol import FrameProtocol
 
 from app.actors import Actor, ActorKind, Permission
@@ -23,7 +24,10 @@ PEOPLE_MAX_BYTES = 64 << 10
 CONNECTOR_MAX_BYTES = 5 << 20
 MAX_WAITING_MESSAGES = 16
 POLICY_VIOLATION = 1008
-SERVER_OPTIONS = {"ping_interval": 30, "max_message_size": PEOPLE_MAX_BYTES, "receive_bytes": 65536}
+PING_S = 30.0
+# Never simple-websocket's own `ping_interval`: it waits in a selector on a file descriptor that gunicorn closes under it, and
+# libev then aborts the whole process. `Socket.receive` pings instead.
+SERVER_OPTIONS = {"max_message_size": PEOPLE_MAX_BYTES, "receive_bytes": 65536}
 
 
 class _WholeSocket:
@@ -70,9 +74,22 @@ class Socket:
         return bool(self._server.connected)
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
-        """The next message, or None after `timeout` seconds. Raises ConnectionClosed."""
-        message: str | bytes | None = self._server.receive(timeout=timeout)
-        return message
+        """The next message, or None after `timeout` seconds. Raises ConnectionClosed, also when a ping is not answered."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = PING_S if deadline is None else min(PING_S, deadline - time.monotonic())
+            message: str | bytes | None = self._server.receive(timeout=max(0.0, left))
+            if message is not None or (deadline is not None and time.monotonic() >= deadline):
+                return message
+            self._ping()
+
+    def _ping(self) -> None:
+        if not self._server.pong_received:
+            self.close(POLICY_VIOLATION, "Ping/Pong timeout")
+            self.cut()
+            raise ConnectionClosed(POLICY_VIOLATION, "Ping/Pong timeout")
+        self._server.pong_received = False
+        self._server.sock.send(self._server.ws.send(Ping()))
 
     def send(self, text: str) -> None:
         """Send one text message. Raises ConnectionClosed or OSError."""

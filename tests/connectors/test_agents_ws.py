@@ -291,3 +291,21 @@ def test_a_site_behind_one_address_reconnects_all_its_connectors_at_once(served:
     agents = [Agent(served, key) for _ in range(130)]
     agents[-1].send(type="ping")
     assert agents[-1].read() == {"type": "pong"}
+
+
+def test_connections_that_come_and_go_by_the_hundred_leave_the_process_standing(served: Server) -> None:
+    """A file descriptor closed under a waiting reader once made libev abort the whole process."""
+    keys = [served.computer(f"churned-{i}")[1] for i in range(10)]
+    before = {line for line in served.words().splitlines() if "SIGABRT" in line}
+    for round_number in range(30):
+        agents = [Agent(served, key) for key in keys]
+        for number, agent in enumerate(agents):
+            if number % 3 == 0:
+                agent.ws.sock.close()
+            elif number % 3 == 1:
+                agent.ws.sock.sendall(b"\xff\xff\xff\xff")
+            else:
+                agent.ws.close()
+        assert served.http.get("/health/live").status_code == 200, round_number
+    assert {line for line in served.words().splitlines() if "SIGABRT" in line} == before
+    assert "Assertion" not in served.words()
