@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from app.config import Settings
 from app.database import Base, configure_engine, dump_json
-from app.windows import Windows
+from app.rate_counts import Windows
 
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
 login = LoginManager()

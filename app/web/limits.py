@@ -16,8 +16,8 @@ from app.actors import Actor, ActorKind
 from app.errors import TooMany
 from app.extensions import limiter
 from app.logging import get_logger
+from app.rate_counts import Windows
 from app.web.contracts import Contract
-from app.windows import Windows
 
 HOST_LIMITS = ((600, 60),)
 _UNITS = {60: "minute", 3600: "hour"}
