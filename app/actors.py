@@ -1,6 +1,7 @@
 """Who acts and what they may do: roles, permissions and the Actor that every operation takes. No Flask here."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -58,7 +59,9 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """The caller of an operation. `tenant_ids` None means all tenants; `computer_id` is set for host keys only."""
+    """The caller of an operation. `tenant_ids` None means all tenants; `computer_id` is set for host keys only; `token_id`
+    (the `jti`) and `valid_until` for JWTs only.
+    """
 
     kind: ActorKind
     id: str | None = None
@@ -70,6 +73,8 @@ class Actor:
     computer_id: int | None = None
     rate_limit: int | None = None
     login_id: str | None = None
+    token_id: str | None = None
+    valid_until: datetime | None = None
     address: str | None = None
     request_id: str | None = None
 

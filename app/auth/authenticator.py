@@ -139,5 +139,5 @@ def read_jwt(secret: str) -> tuple[User, tokens.Claims]:
 
 
 def _from_jwt(secret: str) -> Actor:
-    user, _ = read_jwt(secret)
-    return queries.actor_of(user, ActorKind.TOKEN)
+    user, claims = read_jwt(secret)
+    return replace(queries.actor_of(user, ActorKind.TOKEN), token_id=claims.jti, valid_until=claims.expires_at)

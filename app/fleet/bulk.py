@@ -33,11 +33,18 @@ def selection() -> list[int]:
     return ids
 
 
+def _back() -> str:
+    """The list as it was filtered when the action began."""
+    query = request.form.get("back", "")
+    return f"/fleet/?{parse(query).canonical(paging=False)}" if query else "/fleet/"
+
+
 def _carry(ids: list[int]) -> dict[str, Any]:
-    """The hidden fields that bring the same selection back."""
+    """The hidden fields that bring the same selection, and the way back."""
+    back = {"back": request.form.get("back", "")}
     if request.form.get("all"):
-        return {"all": "1", "query": request.form.get("query", ""), "count": request.form.get("count", "")}
-    return {"ids": [c.uuid for c in queries.by_ids(ids).values()]}
+        return back | {"all": "1", "query": request.form.get("query", ""), "count": request.form.get("count", "")}
+    return back | {"ids": [c.uuid for c in queries.by_ids(ids).values()]}
 
 
 def _targets(ids: list[int]) -> list[dict[str, str]]:
@@ -50,7 +57,8 @@ def tag() -> Response:
     """Ask which tags, then change them; the toast can undo exactly what changed."""
     ids = selection()
     form = TagForm()
-    context = {"ids": ids, "fields": _carry(ids), "targets": _targets(ids), "total": len(ids), "page_title": "Tag computers"}
+    context = {"ids": ids, "fields": _carry(ids), "targets": _targets(ids), "total": len(ids), "back": _back(),
+               "page_title": "Tag computers"}  # fmt: skip
     if not request.form.get("confirmed"):
         return make_response(render_template("fleet/tag.html", form=form, **context))
     added, removed = (form.add.data or "").split(), (form.remove.data or "").split()
@@ -62,7 +70,7 @@ def tag() -> Response:
         else:
             undo = _undo(changed, added, removed)
             pages.toast(f"Tags changed on {len(changed)} computers", undo=undo)
-            return make_response(redirect("/fleet/", 303))
+            return make_response(redirect(_back(), 303))
     elif not form.errors:
         form.form_errors.append("Name at least one tag to add or to remove")
     return refused("fleet/tag.html", form, **context)
@@ -77,7 +85,7 @@ def _undo(changed: list[int], added: list[str], removed: list[str]) -> dict[str,
     return {
         "url": "/fleet/bulk/untag",
         "label": "Undo",
-        "fields": {"ids": uuids, "add": " ".join(removed), "remove": " ".join(added)},
+        "fields": {"back": request.form.get("back", ""), "ids": uuids, "add": " ".join(removed), "remove": " ".join(added)},
     }
 
 
@@ -88,14 +96,14 @@ def undo_tag() -> Response:
     add, remove = request.form.get("add", "").split(), request.form.get("remove", "").split()
     changed = operations.change_tags(ids, add=add, remove=remove, actor=access.actor())
     pages.toast(f"Undone on {len(changed)} computers")
-    return make_response(redirect("/fleet/", 303))
+    return make_response(redirect(_back(), 303))
 
 
 @bp.page("/fleet/bulk/delete", permission=Permission.FLEET_WRITE, methods=("POST",))
 def delete() -> Response:
     """Ask, listing targets and impact; over 25 the count is typed; then delete."""
     ids = selection()
-    return _confirm_and_delete(ids, "/fleet/bulk/delete", _carry(ids), "/fleet/")
+    return _confirm_and_delete(ids, "/fleet/bulk/delete", _carry(ids), _back())
 
 
 @bp.page("/fleet/<uuid>/delete", permission=Permission.FLEET_WRITE)
@@ -118,7 +126,7 @@ def _confirm_and_delete(ids: list[int], action: str, fields: dict[str, Any], can
         if not many or request.form.get("typed", "").replace(",", "").strip() == str(len(ids)):
             removed = operations.delete_computers(ids, actor=access.actor())
             pages.toast(f"{removed} computers deleted" if removed != 1 else "Computer deleted")
-            return make_response(redirect("/fleet/", 303))
+            return make_response(redirect(_back(), 303))
         error = f"Type {len(ids)}"
     title = f"Delete {len(ids):,} computers?" if len(ids) != 1 else "Delete this computer?"
     impact = ("Their metrics, inventory and keys are deleted, and their connectors are cut off." if len(ids) != 1 else

@@ -63,8 +63,9 @@ def _end_matching(viewers: list[Viewer], entry: JournalEntry) -> None:
         if entry.type == "api_key.revoked":
             hit = who.key_id == entry.subject_id
         elif entry.type == "auth.logout":
-            login = entry.data.get("login")
-            hit = bool(login) and (who.login_id or "").startswith(str(login))
+            login, token = entry.data.get("login"), entry.data.get("token")
+            same_login = bool(login) and (who.login_id or "").startswith(str(login))
+            hit = same_login or (bool(token) and who.token_id == token)
         elif entry.type == "user.updated":
             hit = who.user_id == entry.subject_id and entry.data.get("before") != entry.data.get("after")
         else:
@@ -87,6 +88,8 @@ def _recheck(viewer: Viewer, settings: Any) -> None:
 
 
 def _still_good(who: Actor, settings: Any) -> Actor | None:
+    if who.valid_until is not None and who.valid_until <= now():
+        return None
     if who.kind is ActorKind.KEY:
         key: ApiKey | None = session().get(ApiKey, who.key_id)
         return replace(who, role=key.role, tenant_ids=key.tenant_scope) if key and key.is_active(now()) else None

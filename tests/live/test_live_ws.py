@@ -211,6 +211,19 @@ def test_a_key_may_watch_with_a_header_or_a_first_message_a_host_key_may_not(ser
     assert close_code(host) == 1008
 
 
+def test_logging_a_token_out_ends_the_sockets_it_opened(served: Server) -> None:
+    """RELIABILITY 4."""
+    anonymous = httpx.Client(base_url=served.url)
+    token = anonymous.post("/api/auth/login", data={"username": "alice", "password": "a-long-enough-password"}).json()[
+        "access_token"
+    ]
+    bearer = {"Authorization": f"Bearer {token}"}
+    ws = create_connection(f"ws://127.0.0.1:{served.port}/ws/live", header=[f"Authorization: Bearer {token}"])
+    assert json.loads(ws.recv())["op"] == "build"
+    assert anonymous.post("/api/auth/logout", headers=bearer).status_code == 200
+    assert close_code(ws) == 1008
+
+
 def make_user(served: Server, name: str, tenant: str) -> tuple[str, httpx.Client]:
     body = {
         "username": name,

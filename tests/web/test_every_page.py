@@ -102,7 +102,8 @@ def test_select_all_that_match_refuses_when_the_count_has_drifted(cast: Cast) ->
     browser = cast.browser("bob")
     fields = {"all": "1", "query": "q=pc-", "count": "3", "confirmed": "1", "add": "new", "remove": ""}
     assert browser.post("/fleet/bulk/tag", **(fields | {"count": "2"})).status_code == 409
-    assert browser.post("/fleet/bulk/tag", **fields).status_code == 303
+    done = browser.post("/fleet/bulk/tag", **fields, back="q=pc-")
+    assert (done.status_code, done.headers["Location"]) == (303, "/fleet/?q=pc-"), "back to the list as it was filtered"
     assert len(names(browser.get("/fleet/?tag=new").text)) == 3
 
 
