@@ -11,7 +11,7 @@ import pytest
 from conftest import port_open
 from serving import Agent, Server
 
-ROUNDS = int(os.environ.get("BINNACLE_TEST_ROUNDS", "3"))  # the promise is for 100; `BINNACLE_TEST_ROUNDS=100 make test` keeps it
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "3"))  # the promise is for 100; `TEST_ROUNDS=100 make test` keeps it
 
 
 class Oracle:
