@@ -17,8 +17,6 @@ from app.factory import settings_of
 from app.web import access, limits
 from app.web.body import field_errors, validate_body
 
-LOGIN_LIMIT = (10, 60)  # RELIABILITY 2: per account and address
-
 
 @bp.api("POST", "/api/v1/auth/register", permission=Permission.PUBLIC, body=Register, returns=UserOut, status=201,
         hash_first=True, endpoint="register_v1")  # fmt: skip
@@ -47,7 +45,7 @@ def login() -> Token:
         body = _login_form()
     else:
         body = validate_body(Login, request)
-    limits.take(*LOGIN_LIMIT, "login", body.username.lower(), access.address())
+    limits.count_login(body.username, access.address())
     user = operations.check_credentials(body.username, body.password, actor=access.actor())
     operations.record_token(user, actor=queries.actor_of(user, address=access.address()))
     return _token(user)

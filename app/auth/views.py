@@ -18,8 +18,6 @@ from app.factory import settings_of
 from app.web import access, limits, pages
 from app.web.forms import refused, show_error
 
-LOGIN_LIMIT = (10, 60)
-
 
 def setup_token_path() -> Path:
     """The file that holds the one-time token of the first-admin link; its absence means set-up is over."""
@@ -52,7 +50,7 @@ def login() -> Response:
     form = LoginForm()
     if not form.validate():
         return refused("auth/login.html", form, page_title="Sign in")
-    limits.take(*LOGIN_LIMIT, "login", form.username.data.lower(), access.address())
+    limits.count_login(form.username.data, access.address())
     try:
         user = operations.check_credentials(form.username.data, form.password.data, actor=access.actor())
     except Unauthenticated:
@@ -153,7 +151,7 @@ def change_password() -> Response:
     """Change my password; every other login and token of mine ends."""
     form, who = PasswordForm(), access.actor()
     if form.validate():
-        limits.take(*LOGIN_LIMIT, "login", who.name.lower(), access.address())
+        limits.count_login(who.name, access.address())
         try:
             user = operations.change_password(who.user_id or "", form.password.data, form.current_password.data, actor=who)
         except DomainError as error:

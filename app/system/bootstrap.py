@@ -17,7 +17,7 @@ from app.api_keys.operations import create_host_key, revoke_host_keys
 from app.auth.operations import create_user
 from app.auth.queries import has_users
 from app.config import Settings
-from app.database import begin_write, session, unit_of_work
+from app.database import begin_read, session, unit_of_work
 from app.extensions import db
 from app.factory import settings_of
 from app.fleet.models import Computer
@@ -98,9 +98,8 @@ def _first_admin(settings: Settings) -> None:
         log.info("first admin made from the settings", username=settings.admin_username)
     elif not token.exists():
         write_private(token, secrets.token_urlsafe(24))
-    begin_write()
-    session().rollback()
     session().remove()
+    begin_read()
 
 
 def write_private(path: Path, content: str) -> None:

@@ -51,6 +51,11 @@ def count(who: Actor, contract: Contract, remote: str) -> None:
         take(amount, seconds, family, credential(who, remote))
 
 
+def count_login(name: str, remote: str) -> None:
+    """Count an attempt to sign in: 10 a minute per account and address (RELIABILITY 2). Raises TooMany."""
+    take(10, 60, "login", name.lower(), remote)
+
+
 def take(amount: int, seconds: int, *identifiers: str) -> None:
     """Take one from a window of `seconds`. Raises TooMany; keeps the tightest figures for the headers."""
     item = _item(amount, seconds)

@@ -172,7 +172,3 @@ class Listing:
         first = {"page": 1} if set(changes) - {"page", "cols"} else {}
         query = self.query_model.compose(self._values | changes | first)
         return f"{self.path}?{query}" if query else self.path
-
-    def toggled(self, key: str) -> str:
-        """The value for `sort` after a click on a column's header."""
-        return f"-{key}" if self.sort == key else key

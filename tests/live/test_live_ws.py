@@ -290,7 +290,7 @@ def test_more_than_a_hundred_messages_a_minute_and_large_ones_are_cut(served: Se
         assert close_code(viewer.ws) == 1009
 
 
-def test_a_slow_reader_gets_one_stale_and_slows_nobody(served: Server, browser: httpx.Client) -> None:
+def test_a_slow_reader_slows_nobody_and_catches_up(served: Server, browser: httpx.Client) -> None:
     keys = [served.computer(f"slow-{i:03}")[1] for i in range(30)]
     agents = [Agent(served, key) for key in keys]
     slow, quick = Viewer(served, browser, "q=slow-"), Viewer(served, browser, "q=slow-")
