@@ -59,8 +59,8 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """The caller of an operation. `tenant_ids` None means all tenants; `computer_id` is set for host keys only; `token_id`
-    (the `jti`) and `valid_until` for JWTs only.
+    """The caller of an operation. `tenant_ids` None means all tenants; `computer_id` and `computer_uuid` are set for host
+    keys only, `token_id` (the `jti`) and `valid_until` for JWTs only.
     """
 
     kind: ActorKind
@@ -71,6 +71,7 @@ class Actor:
     user_id: str | None = None
     key_id: str | None = None
     computer_id: int | None = None
+    computer_uuid: str | None = None
     rate_limit: int | None = None
     login_id: str | None = None
     token_id: str | None = None

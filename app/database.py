@@ -18,12 +18,13 @@ import orjson
 from sqlalchemy import JSON, Connection, DateTime, Dialect, Engine, MetaData, String, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
 
 LOCK_PATIENCE_S = 10.0
+PING_AFTER_S = 1.0
 CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -154,10 +155,28 @@ def reading() -> Iterator[None]:
 
 
 def configure_engine(engine: Engine) -> None:
-    """Install the SQLite behaviour described above; PostgreSQL needs none of it."""
+    """Install the SQLite behaviour described above; on PostgreSQL only see that a pooled connection is still one."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)
+    else:
+        event.listen(engine, "checkin", _on_checkin)
+        event.listen(engine, "checkout", _on_checkout)
+
+
+def _on_checkin(_connection: Any, record: Any) -> None:
+    record.info["rested_since"] = time.monotonic()
+
+
+def _on_checkout(connection: Any, record: Any, _proxy: Any) -> None:
+    """SQLAlchemy's pre-ping, but only after a rest: asking each time costs each transaction one round trip more."""
+    if time.monotonic() - record.info.get("rested_since", time.monotonic()) < PING_AFTER_S:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except Exception as error:  # whatever it says, the pool shall make a new one
+        raise DisconnectionError from error
 
 
 def _on_sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:

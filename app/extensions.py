@@ -32,7 +32,6 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     return options | {
         "pool_size": 10,
         "max_overflow": 10,
-        "pool_pre_ping": True,
         "pool_timeout": 10,
         "connect_args": {"connect_timeout": 5, "application_name": "binnacle"},
     }

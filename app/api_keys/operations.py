@@ -10,7 +10,7 @@ from app.auth.queries import digest
 from app.clock import now
 from app.database import session
 from app.errors import Forbidden, field_error
-from app.journal.operations import Subject, record
+from app.journal.operations import Subject, record, tick
 from app.tenants.queries import require_tenant
 
 
@@ -58,12 +58,18 @@ def create_host_key(
     return _add(key, make_key(HOST), actor, tenant_id, computer=computer_uuid)
 
 
+def note_change(_computers: object = None) -> None:
+    """Let every process read the keys anew; in the transaction that changes them (or deletes the computers they belong to)."""
+    tick(queries.CLOCK)
+    queries.forget_cached()
+
+
 def revoke_key(key: ApiKey, *, actor: Actor) -> None:
     """End it; its sockets follow the journal and are cut."""
     if key.revoked_at is None:
         key.revoked_at = now()
         record("api_key.revoked", actor, subject_of(key))
-    queries.forget_cached()
+    note_change()
 
 
 def revoke_host_keys(computer_id: int, *, actor: Actor, reason: str) -> None:
@@ -72,7 +78,7 @@ def revoke_host_keys(computer_id: int, *, actor: Actor, reason: str) -> None:
         if key.revoked_at is None:
             key.revoked_at = now()
             record("api_key.revoked", actor, subject_of(key), reason=reason)
-    queries.forget_cached()
+    note_change()
 
 
 def update_key(key: ApiKey, changes: dict[str, object], *, actor: Actor) -> ApiKey:
@@ -81,5 +87,5 @@ def update_key(key: ApiKey, changes: dict[str, object], *, actor: Actor) -> ApiK
         if name != "name" or value:
             setattr(key, name, value)
     record("api_key.updated", actor, subject_of(key), changed=sorted(changes))
-    queries.forget_cached()
+    note_change()
     return key

@@ -1,6 +1,7 @@
 """What can be asked about keys."""
 
 from datetime import datetime, timedelta
+from time import monotonic
 
 from cachetools import TTLCache
 from sqlalchemy import bindparam, or_, select, update
@@ -12,8 +13,12 @@ from app.auth.queries import digest
 from app.clock import now
 from app.database import session, unit_of_work
 from app.errors import NotFound
+from app.fleet.queries import by_ids
+from app.journal.queries import clock
 
-CACHE_S = 2.0  # a revoked key is dead within 5 s on every worker (RELIABILITY 7)
+CLOCK = "api_keys"  # its version grows with every change of a key
+CHECK_S = 2.0  # a revoked key is dead within 5 s on every worker (RELIABILITY 7)
+CACHE_S = 60.0  # … and an unchanged one is read once a minute, which also keeps `last_used_at`
 USED_EVERY = timedelta(minutes=1)
 _known: TTLCache[str, tuple[Actor | None, datetime | None]] = TTLCache(maxsize=20_000, ttl=CACHE_S)
 
@@ -21,20 +26,47 @@ _known: TTLCache[str, tuple[Actor | None, datetime | None]] = TTLCache(maxsize=2
 _BY_HASH = select(ApiKey).where(ApiKey.key_hash == bindparam("hashed")).options(lazyload(ApiKey.tenants))
 
 
+class _Seen:
+    """The version of the keys that `_known` holds, and when that was last made sure of."""
+
+    version = -1
+    at = -CHECK_S
+
+
 def forget_cached() -> None:
     """Make this process look every key up anew."""
     _known.clear()
+    _Seen.at = -CHECK_S
+
+
+def _is_sure() -> bool:
+    return monotonic() - _Seen.at < CHECK_S
+
+
+def _make_sure() -> None:
+    moment, version = monotonic(), clock(CLOCK)
+    if version != _Seen.version:
+        _known.clear()
+    _Seen.version, _Seen.at = version, moment
 
 
 def actor_of_key(secret: str) -> Actor | None:
-    """The actor behind a key, or None when it is not one of ours or no longer good. At most CACHE_S old."""
+    """The actor behind a key, or None when it is not one of ours or no longer good. At most CHECK_S old."""
     if not looks_right(secret):
         return None
+    if not _is_sure():
+        _make_sure()
     hashed = digest(secret)
     cached = _known.get(hashed)
     if cached is None:
         cached = _known[hashed] = _look_up(hashed)
     who, expires_at = cached
+    return None if expires_at is not None and expires_at <= now() else who
+
+
+def known_actor(secret: str) -> Actor | None:
+    """The same without asking the database: None also when that would have to be asked."""
+    who, expires_at = _known.get(digest(secret), (None, None)) if _is_sure() else (None, None)
     return None if expires_at is not None and expires_at <= now() else who
 
 
@@ -45,13 +77,21 @@ def _look_up(hashed: str) -> tuple[Actor | None, datetime | None]:
         return None, None
     kind = ActorKind.HOST if row.computer_id is not None else ActorKind.KEY
     who = Actor(kind, id=row.id, name=row.name, role=row.role, tenant_ids=row.tenant_scope, user_id=row.created_by,
-                key_id=row.id, computer_id=row.computer_id, rate_limit=row.rate_limit)  # fmt: skip
+                key_id=row.id, computer_id=row.computer_id, computer_uuid=_uuid_of(row.computer_id),
+                rate_limit=row.rate_limit)  # fmt: skip
     key_id, expires_at, last_used_at = row.id, row.expires_at, row.last_used_at
     if last_used_at is None or moment - last_used_at > USED_EVERY:
         session().rollback()
         with unit_of_work(power_safe=False):
             session().execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=moment))
     return who, expires_at
+
+
+def _uuid_of(computer_id: int | None) -> str | None:
+    if computer_id is None:
+        return None
+    computer = by_ids([computer_id]).get(computer_id)
+    return computer.uuid if computer else None
 
 
 def list_keys(actor: Actor, *, own: bool, q: str = "", computer_id: int | None = None) -> list[ApiKey]:

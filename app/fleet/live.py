@@ -32,7 +32,7 @@ COLUMNS = (
     Column("last_seen", "Last seen"),
     Column("address", "Address", default=False),
 )
-STATUSES = [("online", "Online"), ("offline", "Offline"), ("unknown", "Never seen"), ("attention", "Needs attention")]
+STATUSES = (("online", "Online"), ("offline", "Offline"), ("unknown", "Never seen"), ("attention", "Needs attention"))
 
 
 class FleetQuery(ListQuery):

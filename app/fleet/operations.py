@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, event, insert, select, update
 
 from app.actors import SYSTEM, Actor
 from app.clock import now
@@ -280,6 +280,7 @@ def save_view(list_name: str, name: str, query: str, shared: bool, *, actor: Act
     session().add(view)
     session().flush()
     record("view.saved", actor, Subject("view", view.id, name), shared=shared)
+    _forget_views_when_committed()
     return view
 
 
@@ -287,3 +288,9 @@ def delete_view(view: SavedView, *, actor: Actor) -> None:
     """Delete a saved view."""
     record("view.deleted", actor, Subject("view", view.id, view.name))
     session().delete(view)
+    _forget_views_when_committed()
+
+
+def _forget_views_when_committed() -> None:
+    """Earlier, another request could read and keep the old ones before this one commits."""
+    event.listen(session()(), "after_commit", lambda _session: queries.forget_view_choices(), once=True)

@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import Response, make_response, redirect, render_template, request
+from markupsafe import Markup
 
 from app.actors import Permission
 from app.errors import DomainError
@@ -13,6 +14,7 @@ from app.fleet.live import FLEET, STATUSES, FleetQuery
 from app.fleet.models import Computer
 from app.fleet.schemas import CSV_COLUMNS, csv_row
 from app.journal.queries import EntryFilter, count_entries, page_of_entries
+from app.shapes import Fixed
 from app.tenants.queries import tenant_choices
 from app.web import access, csv, live, pages
 from app.web.body import validate_query
@@ -33,49 +35,47 @@ pages.add_nav(
 )
 
 
-def listing(query: FleetQuery) -> Listing:
-    """The rows of a query, rendered (or taken from the cache of rendered rows), with counts and choices."""
-    scope = pages.scope()
-    wanted = query.filter(scope)
-    view = query.view()
-    state = live.snapshot(FLEET, view, scope)
-    html = live.rows(FLEET, state.keys)
+def _listing(query: FleetQuery, scope: queries.Scope) -> Listing:
+    """The page of a query without its rows: counts and the choices of the filters."""
+    wanted, view = query.filter(scope), query.view()
     counts = queries.status_counts(wanted)
-    total = counts.get(wanted.status or "total", 0)
     systems, tags = queries.filter_choices(scope)
-    choices: dict[str, Any] = {
-        "status": STATUSES,
-        "os": [(name, name) for name in systems],
-        "tenant": [(t["id"], t["name"]) for t in tenant_choices(scope)],
-        "tag": [(tag, tag) for tag in tags],
-    }
-    rows = [html[k[0]] for k in state.keys if k[0] in html]
-    return Listing("/fleet/", query, rows, total, choices, counts, f"fleet?{view}" if view else "fleet", state.rev)
+    choices = Fixed(
+        status=STATUSES,
+        os=tuple((name, name) for name in systems),
+        tenant=tuple((t["id"], t["name"]) for t in tenant_choices(scope)),
+        tag=tuple((tag, tag) for tag in tags),
+    )
+    total = counts.get(wanted.status or "total", 0)
+    return Listing("/fleet/", query, total, choices, Fixed(counts), f"fleet?{view}" if view else "fleet")
 
 
 @bp.page("/fleet/", permission=Permission.FLEET_READ)
 def index() -> Response:
     """Computers: the page, or with HX-Request its table."""
-    query = validate_query(FleetQuery, request)
-    found = listing(query)
-    context = {"listing": found, "first_use": not found.counts["total"] and not found.filtered}
+    query, scope = validate_query(FleetQuery, request), pages.scope()
+    state = live.snapshot(FLEET, query.view(), scope)
+    html = live.rows(FLEET, state.keys)
+    rows = Markup("\n".join([html[key[0]] for key in state.keys if key[0] in html]))  # noqa: S704 (each is Markup)
+    found = _listing(query, scope)
+    context = {"listing": found, "rows": rows, "rev": state.rev, "may_write": access.actor().can(Permission.FLEET_WRITE)}
     if pages.is_fragment():
         response = make_response(render_template("fleet/_table.html", **context))
     else:
         views = _views(query)
         response = make_response(render_template("fleet/index.html", saved_views=views, page_title="Computers", **context))
-    response.headers["X-Rev"] = str(found.rev)
+    response.headers["X-Rev"] = str(state.rev)
     return response
 
 
-def _views(query: FleetQuery) -> list[dict[str, Any]]:
+def _views(query: FleetQuery) -> tuple[Fixed[str, Any], ...]:
     who, current = access.actor(), query.canonical(paging=False)
-    tabs: list[dict[str, Any]] = [{"id": None, "name": "All", "href": "/fleet/", "active": not current}]
-    for view in queries.saved_views("fleet", who.user_id or ""):
+    tabs: list[Fixed[str, Any]] = [Fixed(id=None, name="All", href="/fleet/", active=not current)]
+    for view in queries.view_choices("fleet", who.user_id or ""):
         mine = view.owner_id == who.user_id
-        tabs.append({"id": view.id, "name": view.name, "href": f"/fleet/?{view.query}", "active": current == view.query,
-                     "mine": mine, "shared": view.shared})  # fmt: skip
-    return tabs
+        tabs.append(Fixed(id=view.id, name=view.name, href=f"/fleet/?{view.query}", active=current == view.query,
+                          mine=mine, shared=view.shared))  # fmt: skip
+    return tuple(tabs)
 
 
 @bp.page("/fleet.csv", permission=Permission.FLEET_READ)

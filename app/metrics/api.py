@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from cachetools import TTLCache
-from flask import Response, current_app, g, request
+from flask import Flask, current_app, g, request
 
 from app.actors import Actor, ActorKind, Permission
 from app.clock import from_ms, iso
@@ -11,16 +10,13 @@ from app.database import release
 from app.errors import Forbidden, NotFound
 from app.factory import settings_of
 from app.fleet.models import Computer
-from app.fleet.queries import by_ids, get_computer
+from app.fleet.queries import get_computer
 from app.metrics import bp, queries
 from app.metrics.operations import NewSample
 from app.metrics.schemas import AgentData, AgentPush, HistoryQuery, MetricsOut, SampleIn, Stored, shown
 from app.metrics.writer import writer_of
 from app.web import access
-from app.web.body import MAX_INGEST, read_object, validate_json
-from app.web.routing import json_response
-
-_own: TTLCache[str, str] = TTLCache(maxsize=20_000, ttl=30)
+from app.web.body import MAX_INGEST, parse_object, read_raw, validate_json
 
 
 def _latest(computer: Computer) -> dict[str, Any]:
@@ -63,42 +59,41 @@ def _read_sample(raw: bytes, body: dict[str, Any], computer_id: int) -> NewSampl
 
 def _target(who: Actor, uuid: str | None) -> tuple[int, str]:
     """The computer that a pushed sample is for. A host key speaks for its own computer only."""
-    if who.kind is ActorKind.HOST and who.computer_id is not None:
-        own = _own.get(who.key_id or "")
-        if own is None:
-            row = by_ids([who.computer_id]).get(who.computer_id)
-            if row is None:
-                raise NotFound
-            own = _own[who.key_id or ""] = row.uuid
-            release()
-        if uuid is not None and uuid.lower() != own:
+    if who.kind is ActorKind.HOST and who.computer_id is not None and who.computer_uuid is not None:
+        if uuid is not None and uuid.lower() != who.computer_uuid:
             raise Forbidden("This key belongs to another server")
-        return who.computer_id, own
+        return who.computer_id, who.computer_uuid
     if uuid is None:
         raise Forbidden("Send the key of the server, or name the server in the path")
     computer = get_computer(uuid, who)
     return computer.id, computer.uuid
 
 
-def _push(uuid: str | None) -> Response:
-    raw, body = read_object(request, MAX_INGEST)
+def _checked(who: Actor, raw: bytes, uuid: str | None) -> tuple[NewSample, str]:
+    body = parse_object(raw)
     named = body.get("server_id") if uuid is None else uuid
-    computer_id, own = _target(access.actor(), named if isinstance(named, str) else None)
-    sample = _read_sample(raw, body, computer_id)
-    release()
-    writer_of(current_app).submit_one(sample)
-    g.quiet = True
-    return json_response({"status": "ok", "server_id": own, "timestamp": iso(from_ms(sample.at))}, 201)
+    computer_id, own = _target(who, named if isinstance(named, str) else None)
+    return _read_sample(raw, body, computer_id), own
 
 
-@bp.api("POST", "/api/v1/metrics", permission=Permission.METRICS_PUSH, returns=Stored, status=201, hash_first=True)
-def push() -> Response:
+def _store(app: Flask, pushed: tuple[NewSample, str]) -> dict[str, Any]:
+    sample, uuid = pushed
+    writer_of(app).submit_one(sample)
+    return {"status": "ok", "server_id": uuid, "timestamp": iso(from_ms(sample.at))}
+
+
+@bp.express("/api/v1/metrics", permission=Permission.METRICS_PUSH, when=lambda who: who.kind is ActorKind.HOST, act=_store,
+            body=SampleIn, returns=Stored, status=201)  # fmt: skip
+def push(who: Actor, raw: bytes) -> tuple[NewSample, str]:
     """Push a sample with a host key; 201 after it is stored."""
-    return _push(None)
+    return _checked(who, raw, None)
 
 
 @bp.api("POST", "/api/v1/metrics/<uuid>", permission=Permission.METRICS_PUSH, returns=Stored, status=201, hash_first=True,
-        endpoint="push_for")  # fmt: skip
-def push_for(uuid: str) -> Response:
+        endpoint="push_for", documented=SampleIn)  # fmt: skip
+def push_for(uuid: str) -> dict[str, Any]:
     """Push a sample for the named server; 201 after it is stored."""
-    return _push(uuid)
+    checked = _checked(access.actor(), read_raw(request, MAX_INGEST), uuid)
+    release()
+    g.quiet = True
+    return _store(current_app, checked)

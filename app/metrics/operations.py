@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 
 from app.actors import SYSTEM
+from app.bulk_sql import BulkInsert, BulkUpdate
 from app.clock import from_ms, now, to_ms
 from app.database import insert_ignore, session, upsert
 from app.fleet.models import SPARK_NONE, SPARK_SLOTS, Computer, ComputerStatus
@@ -66,19 +68,17 @@ _PRIOR = (
     .where(_COMPUTERS.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(_COMPUTERS.c.id)
 )  # fmt: skip
-_CHANGE = (
-    update(_COMPUTERS)
-    .where(_COMPUTERS.c.id == bindparam("key"))
-    .values({name: bindparam(name) for name in (
-        "version", "status", "last_seen", "sampled_at", "due_at", "cpu", "memory", "disk", "recv_rate", "sent_rate",
-        "recv_total", "sent_total", "spark", "spark_minute", "spark_count", "acked_seq",
-    )} | {"problem": None})
+_CHANGED = (
+    "version", "status", "last_seen", "sampled_at", "due_at", "cpu", "memory", "disk", "recv_rate", "sent_rate",
+    "recv_total", "sent_total", "spark", "spark_minute", "spark_count", "acked_seq", "id",
 )  # fmt: skip
+_change = BulkUpdate(_COMPUTERS, _CHANGED, also="problem = NULL")
 _CURSORS: Any = RollupCursor.__table__
 _THROUGH = select(_CURSORS.c.through).where(_CURSORS.c.resolution == "1m").with_for_update(read=True)
-_SAMPLES: Any = Sample.__table__
-_INSERT = {name: insert_ignore(upsert(_SAMPLES, name)) for name in ("sqlite", "postgresql")}
 _COLUMNS = ("computer_id", "at", "cpu", "memory", "disk", "recv_rate", "sent_rate", "load", "detail")
+_insert = BulkInsert(Sample.__table__, _COLUMNS)
+_row_of = attrgetter(*_COLUMNS)
+_moment_of = attrgetter("at")
 
 
 def store(samples: Iterable[NewSample]) -> set[int]:
@@ -93,20 +93,21 @@ def store(samples: Iterable[NewSample]) -> set[int]:
     db, moment = session(), now()
     version = tick(CLOCK)
     prior = {row.id: row for row in db.execute(_PRIOR, {"ids": list(by_computer)})}
-    changes: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
+    changes: list[tuple[Any, ...]] = []
+    rows: list[tuple[Any, ...]] = []
     came_online: list[Any] = []
     for computer_id, row in prior.items():
-        mine = sorted(by_computer[computer_id], key=lambda s: s.at)
+        mine = by_computer[computer_id]
+        mine.sort(key=_moment_of)
         changes.append(_state_after(row, mine, version, moment))
-        rows.extend({name: getattr(s, name) for name in _COLUMNS} for s in mine)
+        rows.extend(map(_row_of, mine))
         if row.status is not ComputerStatus.ONLINE:
             came_online.append(row)
     if rows:
-        dialect = db.get_bind().dialect.name
-        db.execute(_INSERT[dialect], rows)
-        db.execute(_CHANGE, changes)
-        _mark_late(rows, dialect)
+        connection = db.connection()
+        _insert(connection, rows)
+        _change(connection, changes)
+        _mark_late(rows, connection.dialect.name)
     for row in came_online:
         subject = Subject("computer", row.uuid, row.name, row.tenant_id)
         record("computer.status_changed", SYSTEM, subject, before=row.status.value, after="online")
@@ -115,40 +116,33 @@ def store(samples: Iterable[NewSample]) -> set[int]:
     return by_computer.keys() - prior.keys()
 
 
-def _state_after(row: Any, samples: list[NewSample], version: int, moment: Any) -> dict[str, Any]:
-    """What the computer's row says after these samples (oldest first); an old one changes only the contact."""
-    sampled_at = to_ms(row.sampled_at) if row.sampled_at else -1
+def _state_after(row: Any, samples: list[NewSample], version: int, moment: datetime) -> tuple[Any, ...]:
+    """What the computer's row says after these samples (oldest first), in the order of _CHANGED; an old one changes only the
+    contact."""
+    at = to_ms(row.sampled_at) if row.sampled_at else -1
+    cpu, memory, disk, recv_rate, sent_rate = row.cpu, row.memory, row.disk, row.recv_rate, row.sent_rate
+    recv, sent, seq = row.recv_total, row.sent_total, row.acked_seq
     spark = _Spark(row.spark, row.spark_minute, row.spark_count)
-    state = {name: getattr(row, name) for name in ("cpu", "memory", "disk", "recv_rate", "sent_rate", "recv_total", "sent_total")}
     for sample in samples:
         spark.add(sample.at // MINUTE_MS, sample.cpu)
-        if sample.at <= sampled_at:
+        if sample.seq is not None and sample.seq > seq:
+            seq = sample.seq
+        if sample.at <= at:
             continue
-        _fill_rates(sample, state, sampled_at)
-        state |= {name: getattr(sample, name) for name in ("cpu", "memory", "recv_rate", "sent_rate")}
-        state["disk"] = sample.disk if sample.disk is not None else state["disk"]
-        state["recv_total"], state["sent_total"] = sample.recv, sample.sent
-        sampled_at = sample.at
-    return state | {
-        "key": row.id,
-        "version": version,
-        "status": ComputerStatus.ONLINE,
-        "last_seen": moment,
-        "due_at": moment + timedelta(seconds=2 * row.interval_s) + GRACE,
-        "sampled_at": from_ms(sampled_at),
-        "spark": bytes(spark.slots),
-        "spark_minute": spark.minute,
-        "spark_count": spark.count,
-        "acked_seq": max([row.acked_seq, *(s.seq for s in samples if s.seq is not None)]),
-    }
+        _fill_rates(sample, recv, sent, at)
+        cpu, memory, recv_rate, sent_rate = sample.cpu, sample.memory, sample.recv_rate, sample.sent_rate
+        disk = sample.disk if sample.disk is not None else disk
+        recv, sent, at = sample.recv, sample.sent, sample.at
+    due = moment + timedelta(seconds=2 * row.interval_s) + GRACE
+    return (version, ComputerStatus.ONLINE, moment, from_ms(at), due, cpu, memory, disk, recv_rate, sent_rate,
+            recv, sent, bytes(spark.slots), spark.minute, spark.count, seq, row.id)  # fmt: skip
 
 
-def _fill_rates(sample: NewSample, state: dict[str, Any], before: int) -> None:
+def _fill_rates(sample: NewSample, recv: int | None, sent: int | None, before: int) -> None:
     """Rates from the counters, for agents that send only counters; none after a gap of 10 min or a counter reset."""
     elapsed = (sample.at - before) / 1000
     if sample.recv_rate is not None or sample.recv is None or sample.sent is None or not 0 < elapsed <= 600:
         return
-    recv, sent = state["recv_total"], state["sent_total"]
     if recv is None or sent is None or sample.recv < recv or sample.sent < sent:
         return
     sample.recv_rate = round((sample.recv - recv) / elapsed, 1)
@@ -178,12 +172,12 @@ class _Spark:
             self.slots[ahead - 1] = min(100, round(cpu))
 
 
-def _mark_late(rows: list[dict[str, Any]], dialect: str) -> None:
+def _mark_late(rows: list[tuple[Any, ...]], dialect: str) -> None:
     """Remember the minutes that were rolled up before these samples came."""
     through = session().scalar(_THROUGH)
     if through is None:
         return
-    late = {(row["computer_id"], row["at"] // MINUTE_MS * MINUTE_MS) for row in rows if row["at"] < through}
+    late = {(row[0], row[1] // MINUTE_MS * MINUTE_MS) for row in rows if row[1] < through}
     if late:
         values = [{"resolution": "1m", "computer_id": c, "at": at} for c, at in sorted(late)]
         session().execute(insert_ignore(upsert(LateBucket.__table__, dialect)), values)

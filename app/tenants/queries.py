@@ -6,10 +6,11 @@ from sqlalchemy import select
 from app.actors import Actor
 from app.database import session
 from app.errors import NotFound, unknown_id
+from app.shapes import Fixed
 from app.tenants.models import Tenant
 
 Scope = frozenset[str] | None
-_choices: TTLCache[Scope, list[dict[str, str]]] = TTLCache(maxsize=256, ttl=2)
+_choices: TTLCache[Scope, tuple[Fixed[str, str], ...]] = TTLCache(maxsize=256, ttl=2)
 
 
 def list_tenants(scope: Scope, q: str = "") -> list[Tenant]:
@@ -23,9 +24,9 @@ def list_tenants(scope: Scope, q: str = "") -> list[Tenant]:
 
 
 @cached(_choices)
-def tenant_choices(scope: Scope) -> list[dict[str, str]]:
+def tenant_choices(scope: Scope) -> tuple[Fixed[str, str], ...]:
     """`{id, name}` of each, for menus; at most 2 s old."""
-    return [{"id": tenant.id, "name": tenant.name} for tenant in list_tenants(scope)]
+    return tuple(Fixed(id=tenant.id, name=tenant.name) for tenant in list_tenants(scope))
 
 
 def forget_choices() -> None:

@@ -1,8 +1,6 @@
 """HTTP tools without a domain: access, bodies, contracts, limits, pages, lists, CSV, sockets. Imports no room."""
 
-import re
 import time
-from uuid import uuid4
 
 import structlog
 from flask import Flask, Response, current_app, g, request
@@ -12,10 +10,9 @@ from app.config import Settings
 from app.database import begin_read, release
 from app.errors import Malformed
 from app.logging import configure, get_logger
-from app.web import access, csrf, error_handlers, headers, limits, pages, sockets
+from app.web import access, csrf, error_handlers, headers, lane, limits, pages, sockets
 from app.web.contracts import contract_of, is_api
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 log = get_logger("binnacle.access")
 
@@ -28,18 +25,21 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.after_request(_after)
     error_handlers.init_app(app)
     pages.init_app(app, settings)
+    app.wsgi_app = lane.Lane(app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
 
 def _before() -> None:
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    g.request_id = headers.request_id(request.headers.get("X-Request-ID", ""))
     g.started = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     begin_read()
+    if lane.FAILED in request.environ:
+        error, g.rate = request.environ[lane.FAILED]
+        raise error
     rule = request.url_rule
     permission = None
     if rule is not None:

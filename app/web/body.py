@@ -74,10 +74,15 @@ def _refuse_big(raw: bytes) -> None:
 def read_object(request: Request, limit: int = MAX_BODY) -> tuple[bytes, dict[str, Any]]:
     """The body as bytes and as a JSON object. Raises TooLarge, or Malformed when it is not an object."""
     raw = read_raw(request, limit)
+    return raw, parse_object(raw)
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """JSON that is an object. Raises Malformed."""
     value = parse_json(raw)
     if not isinstance(value, dict):
         raise Malformed("Invalid request", details="The body must be a JSON object")
-    return raw, value
+    return value
 
 
 def field_errors(error: ValidationError, where: str) -> Invalid:

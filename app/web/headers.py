@@ -1,5 +1,8 @@
 """Headers of every answer: the strict CSP of ux/README.md, nosniff, no-store on pages, HSTS behind TLS (RELIABILITY 30)."""
 
+import re
+from uuid import uuid4
+
 from flask import Response, g, request
 
 from app.web import limits
@@ -11,6 +14,13 @@ CSP = (
 )
 # Swagger UI and ReDoc set style attributes and run a search worker from a blob; their own pages alone allow that.
 DOCS_CSP = CSP.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'") + "; worker-src blob:"
+API = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+def request_id(given: str) -> str:
+    """The id of a request: the caller's own when it is a plain one, else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
 def add(response: Response) -> Response:

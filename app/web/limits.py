@@ -5,6 +5,7 @@ decided here by contract and credential, because they depend on who calls and no
 """
 
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 
 from flask import Response, g
@@ -44,11 +45,47 @@ def credential(who: Actor, remote: str) -> str:
     return who.key_id or who.user_id or f"address:{remote}"
 
 
-def count(who: Actor, contract: Contract, remote: str) -> None:
-    """Count this call. Raises TooMany when a limit is used up; keeps the figures for the headers either way."""
+@dataclass(frozen=True)
+class Rate:
+    """What is left of a window: `remaining` of `amount` in `seconds`; `reset` is when it ends, in seconds since 1970."""
+
+    amount: int
+    seconds: int
+    remaining: int
+    reset: float
+    allowed: bool
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds until there is something left."""
+        return max(1, int(self.reset - time.time()) + 1)
+
+    @property
+    def said(self) -> str:
+        """As contract 003 words it."""
+        return f"{self.amount} per 1 {_UNITS.get(self.seconds, f'{self.seconds} seconds')}"
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """X-RateLimit-Limit, -Remaining and -Reset."""
+        return (("X-RateLimit-Limit", str(self.amount)), ("X-RateLimit-Remaining", str(self.remaining)),
+                ("X-RateLimit-Reset", str(int(self.reset) + 1)))  # fmt: skip
+
+
+def spend(who: Actor, contract: Contract, remote: str) -> Rate:
+    """Count a call; returns the figures of the limit that is used up, else of the tightest."""
     family = "host" if who.kind is ActorKind.HOST else contract.name if contract.name in ("000", "003") else "rest"
+    rates = []
     for amount, seconds in limits_for(who, contract):
-        take(amount, seconds, family, credential(who, remote))
+        rates.append(_hit(amount, seconds, family, credential(who, remote)))
+        if not rates[-1].allowed:
+            return rates[-1]
+    return min(rates, key=lambda rate: rate.remaining)
+
+
+def count(who: Actor, contract: Contract, remote: str) -> None:
+    """Count this request. Raises TooMany when a limit is used up; keeps the figures for the headers either way."""
+    _keep(spend(who, contract, remote))
 
 
 def count_login(name: str, remote: str) -> None:
@@ -58,6 +95,18 @@ def count_login(name: str, remote: str) -> None:
 
 def take(amount: int, seconds: int, *identifiers: str) -> None:
     """Take one from a window of `seconds`. Raises TooMany; keeps the tightest figures for the headers."""
+    _keep(_hit(amount, seconds, *identifiers))
+
+
+def _keep(rate: Rate) -> None:
+    shown: Rate | None = g.get("rate")
+    if shown is None or rate.remaining < shown.remaining or not rate.allowed:
+        g.rate = rate
+    if not rate.allowed:
+        raise TooMany(retry_after=rate.retry_after, limit=rate.said)
+
+
+def _hit(amount: int, seconds: int, *identifiers: str) -> Rate:
     item = _item(amount, seconds)
     try:
         allowed = limiter.limiter.hit(item, *identifiers)
@@ -66,18 +115,11 @@ def take(amount: int, seconds: int, *identifiers: str) -> None:
         log.warning("rate limit storage away, counting in this process", error=type(error).__name__)
         allowed = _spare.hit(item, *identifiers)
         reset, remaining = _spare.get_window_stats(item, *identifiers)
-    shown: tuple[int, int, int] | None = g.get("rate")
-    if shown is None or remaining < shown[1] or not allowed:
-        g.rate = (amount, max(0, remaining), int(reset) + 1)
-    if not allowed:
-        after = max(1, int(reset - time.time()) + 1)
-        raise TooMany(retry_after=after, limit=f"{amount} per 1 {_UNITS.get(seconds, f'{seconds} seconds')}")
+    return Rate(amount, seconds, max(0, remaining), reset, allowed)
 
 
 def add_headers(response: Response) -> None:
-    """X-RateLimit-Limit, -Remaining and -Reset (seconds since 1970)."""
-    rate: tuple[int, int, int] | None = g.get("rate")
-    if rate:
-        response.headers["X-RateLimit-Limit"] = str(rate[0])
-        response.headers["X-RateLimit-Remaining"] = str(rate[1])
-        response.headers["X-RateLimit-Reset"] = str(rate[2])
+    """The figures of this request's limit, if any was counted."""
+    rate: Rate | None = g.get("rate")
+    if rate is not None:
+        response.headers.extend(rate.headers)

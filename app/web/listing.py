@@ -1,16 +1,16 @@
 """Lists: columns, canonical queries and pages of rows. The URL is the state (ux/README.md, "Behaviour")."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.shapes import Query
+from app.shapes import Fixed, Query
 
 PER_PAGE = 50
 _NOT_FILTERS = {"sort", "page", "per_page", "cols"}
@@ -30,6 +30,8 @@ class Column:
 
 class ListQuery(Query):
     """What every list takes. A room's filters extend it and name their columns in `COLUMNS`."""
+
+    model_config = ConfigDict(frozen=True)
 
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
     DEFAULT_SORT: ClassVar[str] = ""
@@ -99,18 +101,16 @@ class ListQuery(Query):
         return self._canonical(paging=True, columns=False)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Listing:
-    """A page of a list, as templates take it."""
+    """A page of a list without its rows, as templates take it: `app.web.parts` keeps what is rendered for equal ones."""
 
     path: str
     query_model: ListQuery
-    rows: list[Any]
     total: int
-    options: Mapping[str, Iterable[tuple[str, str]]] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    view_key: str = ""
-    rev: int = 0
+    options: Fixed[str, tuple[tuple[str, str], ...]]
+    counts: Fixed[str, int]
+    view_key: str
 
     @property
     def page(self) -> int:
@@ -140,7 +140,7 @@ class Listing:
     def sort(self) -> str:
         return self.query_model.sort_key
 
-    @property
+    @cached_property
     def columns(self) -> list[dict[str, Any]]:
         shown = self.query_model.shown
         return [
@@ -149,6 +149,11 @@ class Listing:
         ]
 
     @property
+    def hidden(self) -> str:
+        """Classes of the table that hide the columns not shown; the first column is the table's second, after the ticks."""
+        return "".join(f" bn-h{place}" for place, column in enumerate(self.columns, 2) if not column["shown"])
+
+    @cached_property
     def filters(self) -> dict[str, str]:
         return self.query_model.filters()
 
@@ -157,7 +162,7 @@ class Listing:
         """Whether any filter is set (an empty list then means "no match")."""
         return bool(self.filters)
 
-    @property
+    @cached_property
     def query(self) -> str:
         """The canonical query, without paging: what CSV links, saved views and bulk actions carry."""
         return self.query_model.canonical(paging=False)
@@ -165,7 +170,7 @@ class Listing:
     @cached_property
     def _values(self) -> dict[str, Any]:
         query = self.query_model
-        return query.filters() | {"sort": query.sort, "page": query.page, "per_page": query.per_page, "cols": query.cols}
+        return self.filters | {"sort": query.sort, "page": query.page, "per_page": query.per_page, "cols": query.cols}
 
     def url(self, **changes: Any) -> str:
         """This list's address with some of the query changed; a change of filter or sort goes back to page 1."""

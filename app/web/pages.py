@@ -1,8 +1,8 @@
 """What every page needs: navigation, tenant switch, toasts, static files with a content hash, fragments."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +14,9 @@ from whitenoise import WhiteNoise
 
 from app.actors import Permission
 from app.config import Settings
-from app.web import access, live
+from app.shapes import Fixed
+from app.web import access, csrf, live
+from app.web.parts import Parts
 
 Count = Callable[[frozenset[str] | None], int]
 SECTIONS = (None, "Fleet", "Work", "Watch", "Admin")
@@ -69,7 +71,8 @@ class Toast:
 _nav: list[NavItem] = []
 _settings: list[SettingsTab] = []
 _tabs: dict[str, list["Tab"]] = {}
-_tenant_lists: list[Callable[[frozenset[str] | None], list[dict[str, str]]]] = []
+TenantList = Callable[[frozenset[str] | None], Sequence[Fixed[str, str]]]
+_tenant_lists: list[TenantList] = []
 
 
 def add_nav(*items: NavItem) -> None:
@@ -110,7 +113,7 @@ def settings_tabs(active: str) -> list[dict[str, Any]]:
     return [{"label": t.label, "href": t.href, "active": t.key == active} for t in shown]
 
 
-def set_tenant_list(provider: Callable[[frozenset[str] | None], list[dict[str, str]]]) -> None:
+def set_tenant_list(provider: TenantList) -> None:
     """The room `tenants` says how the tenants of a scope are listed."""
     _tenant_lists[:] = [provider]
 
@@ -156,29 +159,29 @@ def find_pages(text: str) -> list[dict[str, Any]]:
     ]
 
 
-def _navigation() -> list[dict[str, Any]]:
-    who, path = access.actor(), request.path
-    sections = []
+def _navigation() -> tuple[Fixed[str, Any], ...]:
+    who, path, narrowed = access.actor(), request.path, scope()
+    sections: list[Fixed[str, Any]] = []
     for title in SECTIONS:
-        items = [_nav_entry(item, path) for item in _nav if item.section == title and who.can(item.permission)]
+        items = tuple(_nav_entry(item, path, narrowed) for item in _nav if item.section == title and who.can(item.permission))
         if items:
-            sections.append({"title": title, "items": items})
-    return sections
+            sections.append(Fixed(title=title, items=items))
+    return tuple(sections)
 
 
-def _nav_entry(item: NavItem, path: str) -> dict[str, Any]:
+def _nav_entry(item: NavItem, path: str, narrowed: frozenset[str] | None) -> Fixed[str, Any]:
     href = url_for(item.endpoint)
     prefix = item.prefix or href
-    return {
+    return Fixed({
         "label": item.label,
         "href": href,
         "icon": item.icon,
         "hotkey": item.hotkey,
-        "count": item.count(scope()) if item.count else None,
+        "count": item.count(narrowed) if item.count else None,
         "count_key": item.count_key,
         "hot": item.hot,
         "active": path == href or (prefix != "/" and path.startswith(prefix)),
-    }
+    })  # fmt: skip
 
 
 def _toasts() -> list[Toast]:
@@ -208,18 +211,20 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     def context() -> dict[str, Any]:
         who = access.actor()
-        signed_in = who if who.is_person else None
+        # The same person is equal from request to request: what is rendered for them can be kept.
+        signed_in = replace(who, address=None, request_id=None) if who.is_person else None
+        always = {"principal": signed_in, "csrf_token": csrf.token}
         if is_fragment():
-            return {"principal": signed_in}
-        return {
-            "principal": signed_in,
-            "nav": _navigation() if signed_in else [],
-            "tenants": _tenant_lists[0](who.tenant_ids) if signed_in and _tenant_lists else [],
+            return always
+        return always | {
+            "nav": _navigation() if signed_in else (),
+            "tenants": _tenant_lists[0](who.tenant_ids) if signed_in and _tenant_lists else (),
             "current_tenant": current_tenant(),
             "flashes": _toasts(),
         }
 
-    app.jinja_env.globals.update(asset=asset, build=build, settings_tabs=settings_tabs)
+    app.jinja_env.globals.update(asset=asset, build=build, settings_tabs=settings_tabs, csrf_token=csrf.token)
+    app.jinja_env.globals["part"] = Parts(app.jinja_env)
     app.context_processor(context)
 
     def headers(response_headers: Any, path: str, url: str) -> None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
-import orjson
-from flask import Blueprint, Response, make_response, request
+from flask import Blueprint, Flask, Response, current_app, g, make_response, request
 from pydantic import BaseModel
 
-from app.actors import Permission
-from app.database import begin_write, commit
-from app.web.body import MAX_BODY, validate_body, validate_query
+from app.actors import Actor, Permission
+from app.database import begin_write, commit, release
+from app.web import access, lane
+from app.web.body import MAX_BODY, MAX_INGEST, read_raw, validate_body, validate_query
+from app.web.json import dump
 
 UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 View = Callable[..., Any]
@@ -42,17 +43,11 @@ class _Declared:
 
 def json_response(value: Any, status: int = 200) -> Response:
     """Anything that is JSON: models, lists of models, plain data."""
-    data = b"" if status == 204 else orjson.dumps(value, default=_plain, option=orjson.OPT_UTC_Z)
+    data = b"" if status == 204 else dump(value)
     response = Response(data, status=status, mimetype="application/json")
     if status == 204:
         del response.headers["Content-Type"]
     return response
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", by_alias=True)
-    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 class Room(Blueprint):
@@ -104,8 +99,11 @@ class Room(Blueprint):
         hash_first: bool = False,
         media: str = "application/json",
         endpoint: str | None = None,
+        documented: Any = None,
     ) -> Callable[[View], View]:
-        """A JSON route. The view gets `body` and `query` as validated models and returns data or a Response."""
+        """A JSON route. The view gets `body` and `query` as validated models and returns data or a Response.
+
+        `documented` is the body's shape when the view reads it by itself."""
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -124,11 +122,40 @@ class Room(Blueprint):
             name = f"api_{endpoint or view.__name__}"
             title, _, more = (view.__doc__ or name).strip().partition("\n")
             self.declared.api.append(
-                ApiRoute(method, rule, f"{self.name}.{name}", permission, title, body, query, returns, status,
+                ApiRoute(method, rule, f"{self.name}.{name}", permission, title, body or documented, query, returns, status,
                          " ".join(more.split()), media)
             )  # fmt: skip
             self._add(rule, name, run, permission, (method,))
             return view
+
+        return decorate
+
+    def express(
+        self,
+        rule: str,
+        *,
+        permission: Permission,
+        when: Callable[[Actor], bool],
+        act: Callable[[Flask, Any], Any],
+        body: type[BaseModel],
+        returns: Any,
+        status: int = 200,
+    ) -> Callable[[View], View]:
+        """A POST that programs send by the thousand, also served by `app.web.lane`. The decorated function is its `check`."""
+
+        def decorate(check: View) -> View:
+            lane.declare(rule, permission, when, check, act, status)
+
+            @wraps(check)
+            def view() -> Response:
+                checked = check(access.actor(), read_raw(request, MAX_INGEST))
+                release()
+                answer = act(current_app, checked)
+                g.quiet = True
+                return json_response(answer, status)
+
+            self.api("POST", rule, permission=permission, returns=returns, status=status, hash_first=True, documented=body)(view)
+            return check
 
         return decorate
 

@@ -7,6 +7,7 @@ import pytest
 from conftest import Cast
 from factories import make_computer
 
+from app import group_commit
 from app.clock import now, to_ms
 from app.database import session
 from app.errors import NotFound, Unavailable
@@ -81,6 +82,6 @@ def test_a_deleted_computers_sample_is_refused_and_the_others_of_the_batch_are_s
 
 
 def test_a_full_queue_says_so_at_once(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "MAX_WAITING", 2)
+    monkeypatch.setattr(group_commit, "MAX_WAITING", 2)
     with pytest.raises(Unavailable, match="nothing was stored"):
         writer_of(cast.app).submit([sample(1), sample(2), sample(3)])

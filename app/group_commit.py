@@ -1,0 +1,140 @@
+"""Group commit: everybody who has something to store now waits for one transaction that stores it all (RELIABILITY 24).
+
+A buffer that answers before it commits is quicker and loses acknowledged rows on `kill -9`; one commit a request is safe and
+slow. Here the answer comes after the commit, and while one transaction runs the next batch gathers. A transaction costs far
+more than a row, so a small batch also waits a moment for company, unless nobody came the last time.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Generic, TypeVar
+
+from flask import Flask
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from app.database import unit_of_work
+from app.errors import Unavailable
+from app.logging import get_logger
+
+T = TypeVar("T")
+R = TypeVar("R")
+MAX_WAITING = 20_000
+MAX_BATCH = 1_000
+PATIENCE_S = 30.0
+GATHER_S = 0.05  # at most this long after the transaction before began …
+ENOUGH = 16  # … and only until so much waits
+UNCROWDED = 64  # transactions without a pause after one that brought nobody
+log = get_logger(__name__)
+
+
+class _Batch(Generic[T, R]):
+    """Pieces that share a transaction, and what became of each: its result, or the error it gets."""
+
+    def __init__(self) -> None:
+        self.pieces: list[T] = []
+        self.size = 0
+        self.done = threading.Event()
+        self.results: Sequence[R | Exception] = ()
+
+
+class GroupCommit(Generic[T, R]):
+    """One per process and kind of piece: a thread that commits what has gathered, as soon as the batch before is done.
+
+    `store` gets the pieces of a batch inside a unit of work and returns for each its result, or the error that its submitter
+    gets; an exception fails the whole batch and nothing of it is stored. `size_of` says how many rows a piece is.
+    """
+
+    def __init__(
+        self, app: Flask, name: str, store: Callable[[Sequence[T]], Sequence[R | Exception]], size_of: Callable[[T], int]
+    ) -> None:
+        self._app, self._name, self._store, self._size_of = app, name, store, size_of
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._batches: list[_Batch[T, R]] = []
+        self._waiting = 0
+        self._pid = 0
+        self._enough = threading.Event()
+        self._began = 0.0
+        self._hurried = 0
+
+    def submit(self, piece: T) -> R:
+        """Store the piece; returns after the commit.
+
+        Raises Unavailable when too much waits, the piece's own error, or what the database raised; then nothing of it was stored.
+        """
+        batch, index = self._join(piece)
+        self._wake.set()
+        if not batch.done.wait(PATIENCE_S):
+            raise Unavailable("The data could not be stored in time; send it again")
+        result = batch.results[index]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _join(self, piece: T) -> tuple[_Batch[T, R], int]:
+        size = self._size_of(piece)
+        with self._lock:
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            if self._waiting + size > MAX_WAITING:
+                raise Unavailable("Too much is waiting to be stored; nothing of this was stored", retry_after=2)
+            if not self._batches or self._batches[-1].size + size > MAX_BATCH:
+                self._batches.append(_Batch())
+            batch = self._batches[-1]
+            batch.pieces.append(piece)
+            batch.size += size
+            self._waiting += size
+            if self._waiting >= ENOUGH:
+                self._enough.set()
+            return batch, len(batch.pieces) - 1
+
+    def _run(self) -> None:
+        with self._app.app_context():
+            while True:
+                self._wake.wait()
+                self._wake.clear()
+                while self._batches:
+                    self._gather()
+                    with self._lock:
+                        batch = self._batches.pop(0)
+                    self._write(batch)
+
+    def _gather(self) -> None:
+        """Give others a moment to join a small batch."""
+        left = self._began + GATHER_S - monotonic()
+        if self._hurried:
+            self._hurried -= 1
+        elif left > 0 and (alone := self._waiting) < ENOUGH:
+            self._enough.clear()
+            if self._waiting < ENOUGH:
+                self._enough.wait(left)
+            if self._waiting == alone:
+                self._hurried = UNCROWDED
+        self._began = monotonic()
+
+    def _write(self, batch: _Batch[T, R]) -> None:
+        started = monotonic()
+        try:
+            batch.results = self._attempt(batch.pieces)
+        finally:
+            with self._lock:
+                self._waiting -= batch.size
+            batch.done.set()
+        if (took := monotonic() - started) > 1:
+            log.warning("storing was slow", writer=self._name, count=batch.size, seconds=round(took, 2))
+
+    def _attempt(self, pieces: Sequence[T]) -> Sequence[R | Exception]:
+        """What became of each piece. When the database refuses a batch, the pieces are tried one by one: one bad piece must not
+        fail the others."""
+        try:
+            with unit_of_work(power_safe=False):
+                return self._store(pieces)
+        except Exception as error:  # whoever waits gets it; the writer lives on
+            refused = isinstance(error, DBAPIError) and not isinstance(error, OperationalError)
+            if refused and len(pieces) > 1:
+                return [result for piece in pieces for result in self._attempt([piece])]
+            log.error("not stored", writer=self._name, count=len(pieces), error=str(error)[:300])
+            return [error] * len(pieces)
