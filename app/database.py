@@ -190,6 +190,7 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
         "temp_store=MEMORY",
         "cache_size=-8000",
         "journal_size_limit=67108864",
+        "wal_autocheckpoint=4000",  # the rows of a fleet are written again and again: fewer checkpoints copy fewer pages
     ):
         _patiently(lambda p=pragma: cursor.execute(f"PRAGMA {p}"))
     cursor.close()

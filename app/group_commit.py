@@ -24,7 +24,7 @@ MAX_WAITING = 20_000
 MAX_BATCH = 1_000
 PATIENCE_S = 30.0
 GATHER_S = 0.05  # at most this long after the transaction before began …
-ENOUGH = 16  # … and only until so much waits
+ENOUGH = 16  # … and only until so many wait, or nearly as many as the last time
 UNCROWDED = 64  # transactions without a pause after one that brought nobody
 log = get_logger(__name__)
 
@@ -54,6 +54,8 @@ class GroupCommit(Generic[T, R]):
         self._wake = threading.Event()
         self._batches: list[_Batch[T, R]] = []
         self._waiting = 0
+        self._callers = 0
+        self._usual = ENOUGH
         self._pid = 0
         self._enough = threading.Event()
         self._began = 0.0
@@ -80,14 +82,15 @@ class GroupCommit(Generic[T, R]):
                 self._pid = os.getpid()
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
             if self._waiting + size > MAX_WAITING:
-                raise Unavailable("Too much is waiting to be stored; nothing of this was stored", retry_after=2)
+                raise Unavailable("Too much is waiting to be stored; nothing was stored", retry_after=2)
             if not self._batches or self._batches[-1].size + size > MAX_BATCH:
                 self._batches.append(_Batch())
             batch = self._batches[-1]
             batch.pieces.append(piece)
             batch.size += size
             self._waiting += size
-            if self._waiting >= ENOUGH:
+            self._callers += 1
+            if self._callers >= self._usual:
                 self._enough.set()
             return batch, len(batch.pieces) - 1
 
@@ -100,6 +103,8 @@ class GroupCommit(Generic[T, R]):
                     self._gather()
                     with self._lock:
                         batch = self._batches.pop(0)
+                        self._callers -= len(batch.pieces)
+                    self._usual = max(ENOUGH, len(batch.pieces) * 9 // 10)
                     self._write(batch)
 
     def _gather(self) -> None:
@@ -107,11 +112,11 @@ class GroupCommit(Generic[T, R]):
         left = self._began + GATHER_S - monotonic()
         if self._hurried:
             self._hurried -= 1
-        elif left > 0 and (alone := self._waiting) < ENOUGH:
+        elif left > 0 and (alone := self._callers) < self._usual:
             self._enough.clear()
-            if self._waiting < ENOUGH:
+            if self._callers < self._usual:
                 self._enough.wait(left)
-            if self._waiting == alone:
+            if self._callers == alone:
                 self._hurried = UNCROWDED
         self._began = monotonic()
 

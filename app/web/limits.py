@@ -11,7 +11,7 @@ from functools import lru_cache
 from flask import Response, g
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.errors import StorageError
-from limits.strategies import FixedWindowRateLimiter
+from limits.storage import Storage
 
 from app.actors import Actor, ActorKind
 from app.errors import TooMany
@@ -22,7 +22,7 @@ from app.web.contracts import Contract
 
 HOST_LIMITS = ((600, 60),)
 _UNITS = {60: "minute", 3600: "hour"}
-_spare = FixedWindowRateLimiter(Windows())
+_spare = Windows()
 log = get_logger(__name__)
 
 
@@ -107,15 +107,18 @@ def _keep(rate: Rate) -> None:
 
 
 def _hit(amount: int, seconds: int, *identifiers: str) -> Rate:
-    item = _item(amount, seconds)
+    """A fixed window, as `limits` counts it, with the key made once."""
+    key = _item(amount, seconds).key_for(*identifiers)
     try:
-        allowed = limiter.limiter.hit(item, *identifiers)
-        reset, remaining = limiter.limiter.get_window_stats(item, *identifiers)
+        count, reset = _incremented(limiter.storage, key, seconds)
     except (StorageError, OSError) as error:
         log.warning("rate limit storage away, counting in this process", error=type(error).__name__)
-        allowed = _spare.hit(item, *identifiers)
-        reset, remaining = _spare.get_window_stats(item, *identifiers)
-    return Rate(amount, seconds, max(0, remaining), reset, allowed)
+        count, reset = _incremented(_spare, key, seconds)
+    return Rate(amount, seconds, max(0, amount - count), reset, count <= amount)
+
+
+def _incremented(storage: Storage, key: str, seconds: int) -> tuple[int, float]:
+    return storage.incr(key, seconds), storage.get_expiry(key)
 
 
 def add_headers(response: Response) -> None:
