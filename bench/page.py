@@ -94,7 +94,7 @@ def _inside(made: Product, cookie: str) -> tuple[int, int, int]:
     from sqlalchemy import event
 
     from app.extensions import db
-    from app.fleet.queries import forget_choices, forget_counts
+    from app.fleet.queries import forget_choices, forget_counts, forget_view_choices
     from app.tenants.queries import forget_choices as forget_tenants
 
     seen: list[int] = []
@@ -110,7 +110,7 @@ def _inside(made: Product, cookie: str) -> tuple[int, int, int]:
             return len(seen), answer.data
 
         Context().run(get)  # a context of its own: no session of ours to find the login in
-        for forget in (forget_counts, forget_choices, forget_tenants):
+        for forget in (forget_counts, forget_choices, forget_tenants, forget_view_choices):
             forget()
         cold, _ = Context().run(get)
         warm, page = Context().run(get)

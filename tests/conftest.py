@@ -95,6 +95,7 @@ def forget(made: Flask) -> None:
     auth_queries.forget_logins()
     fleet_queries.forget_counts()
     fleet_queries.forget_choices()
+    fleet_queries.forget_view_choices()
     tenant_queries.forget_choices()
     live.forget_rendered()
     hub_of(made)._views.clear()

@@ -56,7 +56,7 @@ def index() -> Response:
     query, scope = validate_query(FleetQuery, request), pages.scope()
     state = live.snapshot(FLEET, query.view(), scope)
     html = live.rows(FLEET, state.keys)
-    rows = Markup("\n".join([html[key[0]] for key in state.keys if key[0] in html]))  # noqa: S704 (each is Markup)
+    rows = Markup("".join([html[key[0]] for key in state.keys if key[0] in html]))  # noqa: S704 (each is Markup)
     found = _listing(query, scope)
     context = {"listing": found, "rows": rows, "rev": state.rev, "may_write": access.actor().can(Permission.FLEET_WRITE)}
     if pages.is_fragment():

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -211,8 +211,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     def context() -> dict[str, Any]:
         who = access.actor()
-        # The same person is equal from request to request: what is rendered for them can be kept.
-        signed_in = replace(who, address=None, request_id=None) if who.is_person else None
+        signed_in = who if who.is_person else None
         always = {"principal": signed_in, "csrf_token": csrf.token}
         if is_fragment():
             return always

@@ -24,10 +24,13 @@ class Parts:
         self._kept: LRUCache[Hashable, Markup] = LRUCache(KEPT_CHARACTERS, getsizeof=len)
 
     def __call__(self, name: str, /, **values: Hashable) -> Markup:
-        """The template with these values as HTML. Raises TypeError for a value that cannot be part of a key."""
+        """The template with these values as HTML. Raises TypeError for a value that cannot be part of a key: a mutable one, or
+        Markup, which would be equal to the same text unescaped."""
         key = (name, *values.items())
         html = self._kept.get(key)
         if html is None:
+            if any(isinstance(value, Markup) for value in values.values()):
+                raise TypeError(f"{name}: a part escapes what it is given")
             html = Markup(self._environment.get_template(name).render(values))  # noqa: S704 (rendered with autoescape)
             if len(html) < KEPT_CHARACTERS // 10:
                 self._kept[key] = html

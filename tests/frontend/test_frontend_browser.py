@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from frontend_kit import CSP, ORIGIN, ROOT, STATIC, VIEWS, computer, listing, row_html
+from frontend_kit import CSP, ORIGIN, ROOT, STATIC, VIEWS, computer, row_html, shown
 from jinja2 import Environment
 from playwright.sync_api import Page, WebSocketRoute
 
@@ -26,9 +26,7 @@ class Hub:
 
     def _list(self, route: Any) -> None:
         template = "fleet/_table.html" if route.request.headers.get("hx-request") else "fleet/index.html"
-        html = self.jinja.get_template(template).render(
-            listing=listing(self.rows, rev=self.rev), saved_views=VIEWS, page_title="Computers"
-        )
+        html = self.jinja.get_template(template).render(saved_views=VIEWS, page_title="Computers", **shown(self.rows, self.rev))
         route.fulfill(
             body=html, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": CSP, "X-Rev": str(self.rev)}
         )
@@ -177,7 +175,7 @@ def test_the_page_then_everything_can_be_selected(page: Page, hub: Hub) -> None:
     page.locator("[data-select-all]").click()
     assert page.locator("[data-chosen]").inner_text() == "1,243 selected"
     sent = page.evaluate(form)
-    assert (sent["all"], sent["count"], sent["query"]) == ("1", "1243", "sort=name")
+    assert (sent["all"], sent["count"], sent["query"]) == ("1", "1243", "sort=-cpu")
     page.locator("input.bn-select").nth(4).click()
     assert "all" not in page.evaluate(form)
 

@@ -4,8 +4,10 @@ import gzip
 import re
 import time
 
-from frontend_kit import VIEWS, computer, listing
+from frontend_kit import VIEWS, computer, shown
 from jinja2 import Environment
+
+from app.shapes import Fixed
 
 
 def test_a_row_is_the_same_for_every_viewer(strict: Environment) -> None:
@@ -39,8 +41,8 @@ def test_rows_render_fast_enough_for_the_live_hub(jinja: Environment) -> None:
 
 
 def test_a_page_of_50_rows_fits_the_budget(jinja: Environment) -> None:
-    shown = listing([computer(i) for i in range(50)])
-    html = jinja.get_template("fleet/index.html").render(listing=shown, saved_views=VIEWS, page_title="Computers")
+    rows = [computer(i) for i in range(50)]
+    html = jinja.get_template("fleet/index.html").render(saved_views=VIEWS, page_title="Computers", **shown(rows))
     assert html.count("<tr id=") == 50
     assert len(gzip.compress(html.encode(), 9)) <= 16_000
     ids = re.findall(r'\sid="([^"]+)"', html)
@@ -48,7 +50,7 @@ def test_a_page_of_50_rows_fits_the_budget(jinja: Environment) -> None:
 
 
 def test_a_hidden_column_is_hidden_by_a_class_not_by_the_row(jinja: Environment) -> None:
-    html = jinja.get_template("fleet/_table.html").render(listing=listing([computer(1)]))
+    html = jinja.get_template("fleet/_table.html").render(shown([computer(1)]))
     assert re.search(r'<table class="[^"]*\bbn-h11\b', html)
     heads, cells = html.count("<th "), html.count("<td")
     assert heads == cells == 12
@@ -56,16 +58,17 @@ def test_a_hidden_column_is_hidden_by_a_class_not_by_the_row(jinja: Environment)
 
 def test_no_match_and_first_use_are_different(jinja: Environment) -> None:
     table = jinja.get_template("fleet/_table.html")
-    assert "No computers match" in table.render(listing=listing([], total=0))
-    nothing = listing([], total=0, counts={"total": 0, "online": 0, "offline": 0, "unknown": 0, "attention": 0})
-    assert "/fleet/new" in table.render(listing=nothing)
+    assert "No computers match" in table.render(shown([], total=0))
+    nothing = Fixed(total=0, online=0, offline=0, unknown=0, attention=0)
+    assert "/fleet/new" in table.render(shown([], total=0, counts=nothing))
 
 
 def test_whoever_may_only_read_sees_no_action(jinja: Environment) -> None:
     reader = type(
         "Reader", (), {"name": "Charlie", "role": "readonly", "can": lambda self, permission: permission.endswith(":read")}
     )()
-    html = jinja.get_template("fleet/index.html").render(listing=listing([computer(1)]), saved_views=VIEWS, principal=reader)
+    listed = shown([computer(1)], may_write=False)
+    html = jinja.get_template("fleet/index.html").render(saved_views=VIEWS, principal=reader, **listed)
     assert "data-bulk" not in html and "/fleet/new" not in html and "delete" not in html.lower()
 
 
