@@ -7,6 +7,7 @@ import time
 from frontend_kit import VIEWS, computer, shown
 from jinja2 import Environment
 
+from app.fleet.live import FleetQuery
 from app.shapes import Fixed
 
 
@@ -61,6 +62,9 @@ def test_no_match_and_first_use_are_different(jinja: Environment) -> None:
     assert "No computers match" in table.render(shown([], total=0))
     nothing = Fixed(total=0, online=0, offline=0, unknown=0, attention=0)
     assert "/fleet/new" in table.render(shown([], total=0, counts=nothing))
+    searched = table.render(shown([], total=0, counts=nothing, query_model=FleetQuery(q="zzz")))
+    assert "No computers match" in searched and "/fleet/new" not in searched
+    assert "/fleet/new" not in table.render(shown([], may_write=False, total=0, counts=nothing))
 
 
 def test_whoever_may_only_read_sees_no_action(jinja: Environment) -> None:
