@@ -58,7 +58,9 @@ def index() -> Response:
     html = live.rows(FLEET, state.keys)
     rows = Markup("".join([html[key[0]] for key in state.keys if key[0] in html]))  # noqa: S704 (each is Markup)
     found = _listing(query, scope)
-    context = {"listing": found, "rows": rows, "rev": state.rev, "may_write": access.actor().can(Permission.FLEET_WRITE)}
+    who = access.actor()
+    may_write = who.is_person and who.can(Permission.FLEET_WRITE)  # a program that reads the page gets no forms
+    context = {"listing": found, "rows": rows, "rev": state.rev, "may_write": may_write}
     if pages.is_fragment():
         response = make_response(render_template("fleet/_table.html", **context))
     else:

@@ -65,6 +65,13 @@ def test_a_login_of_its_own_has_a_token_of_its_own(cast: Cast) -> None:
     assert tokens(first) == tokens(second) != tokens(other)
 
 
+def test_a_program_that_reads_the_page_gets_no_form_and_no_cookie(cast: Cast) -> None:
+    answer = cast.client("alice").get("/fleet/")
+    assert answer.status_code == 200
+    assert "csrf" not in answer.text.replace("js/csrf.js", "")
+    assert "Set-Cookie" not in answer.headers
+
+
 def test_a_saved_view_comes_and_goes_at_once(cast: Cast) -> None:
     bob, rita = cast.browser("bob"), cast.browser("rita")
     for browser in (bob, rita):
