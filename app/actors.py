@@ -33,15 +33,18 @@ class Permission(StrEnum):
     KEYS_WRITE = "keys:write"
     AUDIT_READ = "audit:read"
     METRICS_PUSH = "metrics:push"
+    SESSIONS_READ = "sessions:read"
+    SESSIONS_WRITE = "sessions:write"
+    PROXIES_WRITE = "proxies:write"
 
 
 P = Permission
-_READ = frozenset({P.FLEET_READ, P.ALERTS_READ, P.SYSTEM_READ, P.TENANTS_READ})
+_READ = frozenset({P.FLEET_READ, P.ALERTS_READ, P.SYSTEM_READ, P.TENANTS_READ, P.SESSIONS_READ})
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(Permission) - {P.HOST},
-    Role.USER: _READ | {P.FLEET_WRITE, P.FLEET_COMMAND, P.ALERTS_WRITE, P.KEYS_READ, P.METRICS_PUSH},
+    Role.USER: _READ | {P.FLEET_WRITE, P.FLEET_COMMAND, P.ALERTS_WRITE, P.KEYS_READ, P.METRICS_PUSH, P.PROXIES_WRITE},
     Role.READONLY: _READ,
-    Role.EXECUTOR: _READ | {P.FLEET_COMMAND},
+    Role.EXECUTOR: _READ | {P.FLEET_COMMAND, P.SESSIONS_WRITE},
 }
 HOST_PERMISSIONS = frozenset({P.HOST, P.METRICS_PUSH})
 

@@ -78,17 +78,36 @@ class BulkInsert(_Bulk):
 
 
 class BulkUpdate(_Bulk):
-    """UPDATE by the key, which is the last of the columns; `also` is more of the SET clause, in SQL."""
+    """UPDATE by the key: the last `keys` of the columns; `also` is more of the SET clause, in SQL."""
 
-    def __init__(self, table: Any, columns: Sequence[str], *, also: str = "") -> None:
+    def __init__(self, table: Any, columns: Sequence[str], *, keys: int = 1, also: str = "") -> None:
         super().__init__(table, columns)
+        self._changed, self._keys = self._names[:-keys], self._names[-keys:]
         self._also = f", {also}" if also else ""
 
     def _statement(self, dialect: Dialect) -> str:
-        *changed, key = self._names
         table = self._table.name
         if dialect.name == "postgresql":
-            sets = ", ".join(f"{name} = new.{name}" for name in changed)
-            return f"UPDATE {table} SET {sets}{self._also} FROM {self._recordset(dialect)} WHERE {table}.{key} = new.{key}"
-        sets = ", ".join(f"{name} = ?" for name in changed)
-        return f"UPDATE {table} SET {sets}{self._also} WHERE {key} = ?"
+            sets = ", ".join(f"{name} = new.{name}" for name in self._changed)
+            where = " AND ".join(f"{table}.{key} = new.{key}" for key in self._keys)
+            return f"UPDATE {table} SET {sets}{self._also} FROM {self._recordset(dialect)} WHERE {where}"
+        sets = ", ".join(f"{name} = ?" for name in self._changed)
+        return f"UPDATE {table} SET {sets}{self._also} WHERE {' AND '.join(f'{key} = ?' for key in self._keys)}"
+
+
+class BulkAdd(_Bulk):
+    """Counters: INSERT, or add `sums` to the row whose primary key is there. Each key may occur once in the rows."""
+
+    def __init__(self, table: Any, columns: Sequence[str], sums: Sequence[str]) -> None:
+        super().__init__(table, columns)
+        self._sums = sums
+
+    def _statement(self, dialect: Dialect) -> str:
+        table, names = self._table.name, ", ".join(self._names)
+        if dialect.name == "postgresql":
+            rows = f"SELECT {names} FROM {self._recordset(dialect)}"
+        else:
+            rows = f"VALUES ({', '.join('?' * len(self._names))})"
+        keys = ", ".join(column.name for column in self._table.primary_key)
+        adds = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in self._sums)
+        return f"INSERT INTO {table} ({names}) {rows} ON CONFLICT ({keys}) DO UPDATE SET {adds}"

@@ -3,12 +3,12 @@
 import os
 import secrets
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.actors import Role
 
@@ -60,12 +60,17 @@ class Settings(BaseSettings):
     registration_role: Role = Field(Role.READONLY, alias="BINNACLE_REGISTRATION_ROLE")
     public_url: str | None = Field(None, alias="BINNACLE_PUBLIC_URL")
     trusted_proxies: int = Field(0, ge=0, le=5, alias="BINNACLE_TRUSTED_PROXIES")
+    outbound_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field((), alias="BINNACLE_OUTBOUND_ALLOW")
     web_processes: int = Field(1, ge=1, le=64, alias="BINNACLE_WEB_PROCESSES")
     session_idle_minutes: int = Field(30, ge=1, le=10080, alias="BINNACLE_SESSION_IDLE_MINUTES")
     session_absolute_minutes: int = Field(480, ge=1, le=43200, alias="BINNACLE_SESSION_ABSOLUTE_MINUTES")
     metrics_raw_hours: int = Field(48, ge=25, le=720, alias="BINNACLE_METRICS_RAW_HOURS")
     metrics_1m_days: int = Field(30, ge=8, le=365, alias="BINNACLE_METRICS_1M_DAYS")
     metrics_15m_days: int = Field(365, ge=30, le=3650, alias="BINNACLE_METRICS_15M_DAYS")
+    sessions_days: int = Field(90, ge=8, le=3650, alias="BINNACLE_SESSIONS_DAYS")
+    events_days: int = Field(90, ge=8, le=3650, alias="BINNACLE_EVENTS_DAYS")
+    proxy_check_url: str = Field("https://api.ipify.org/?format=json", alias="BINNACLE_PROXY_CHECK_URL")
+    proxy_check_minutes: int = Field(0, ge=0, le=10080, alias="BINNACLE_PROXY_CHECK_MINUTES")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="BINNACLE_LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BINNACLE_LOG_FORMAT")
 
@@ -80,6 +85,26 @@ class Settings(BaseSettings):
         except ValueError:
             if host != "localhost":
                 raise ValueError("the part before the port must be an IP address or localhost") from None
+        return value
+
+    @field_validator("outbound_allow", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",")] if value.strip() else []
+        try:
+            return tuple(ip_network(part) for part in parts)
+        except ValueError as error:
+            raise ValueError(
+                f"must be networks such as 10.0.0.0/8, 192.168.1.5 or fd00::/8 with commas between: {error}"
+            ) from None
+
+    @field_validator("proxy_check_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")) or len(value) > 500:
+            raise ValueError("must begin with http:// or https://")
         return value
 
     @field_validator("database_url")

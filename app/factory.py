@@ -11,6 +11,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from itsdangerous import URLSafeTimedSerializer
 
 from app.config import Settings
+from app.vault import Vault
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,6 +74,16 @@ def make_flask(settings: Settings) -> Flask:
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     return app
+
+
+def vault_of(app: Flask) -> Vault:
+    """What seals and opens secrets that are kept in the database."""
+    vault: Vault | None = app.extensions.get("binnacle_vault")
+    if vault is None:
+        secret = settings_of(app).secret_key
+        assert secret is not None
+        vault = app.extensions["binnacle_vault"] = Vault([secret.get_secret_value()])
+    return vault
 
 
 def settings_of(app: Flask) -> Settings:

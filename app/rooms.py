@@ -7,8 +7,21 @@ from flask import Flask
 
 from app.web import access
 
-ROOMS = ("journal", "tenants", "auth", "fleet", "api_keys", "metrics", "connectors", "live", "system", "overview")
-ENTRANCES = ("live", "views", "users", "bulk", "api")
+ROOMS = (
+    "journal",
+    "tenants",
+    "auth",
+    "fleet",
+    "api_keys",
+    "metrics",
+    "connectors",
+    "proxies",
+    "sessions",
+    "live",
+    "system",
+    "overview",
+)
+ENTRANCES = ("live", "views", "users", "bulk", "api", "ws")
 
 
 def init_app(app: Flask) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from flask import Flask
 
 from app.auth.operations import forget_expired
-from app.config import Settings
 from app.database import unit_of_work
 from app.extensions import db
 from app.factory import settings_of
@@ -22,6 +21,9 @@ from app.fleet.operations import sweep_offline
 from app.logging import get_logger
 from app.metrics import partitions, rollups
 from app.metrics.queries import Retention
+from app.proxies.checker import Checker, request_due
+from app.proxies.operations import end_rests
+from app.sessions import retention
 from app.system.queries import schema_heads
 
 log = get_logger("binnacle.worker")
@@ -37,10 +39,12 @@ class Job:
     due: float = 0.0
 
 
-def jobs(settings: Settings) -> list[Job]:
+def jobs(app: Flask) -> list[Job]:
     """Everything the clock drives."""
+    settings, checker = settings_of(app), Checker(app)
     kept = Retention.of(settings)
     absolute = timedelta(minutes=settings.session_absolute_minutes)
+    sessions_kept = timedelta(days=settings.sessions_days), timedelta(days=settings.events_days)
 
     def roll_up() -> None:
         rollups.roll_up("1m")
@@ -55,6 +59,10 @@ def jobs(settings: Settings) -> list[Job]:
         Job("partitions", 3600, partitions.maintain),
         Job("retain samples", 300, lambda: rollups.retain(kept.raw, kept.minutes, kept.quarters)),  # first: ends what was begun
         Job("roll up samples", 20, roll_up),
+        Job("rested proxies", 5, _end_rests),
+        Job("proxy checks", 1, checker.run),
+        Job("due proxy checks", 30, lambda: request_due(settings)),
+        Job("retain sessions", 600, lambda: retention.retain(*sessions_kept)),
         Job("forget expired logins", 600, forget),
     ]
 
@@ -65,6 +73,12 @@ def _sweep() -> None:
             continue
 
 
+def _end_rests() -> None:
+    with unit_of_work():
+        while end_rests() == 500:
+            continue
+
+
 def run(app: Flask) -> None:
     """Run the jobs until SIGTERM or SIGINT; a job that fails is logged and tried again when it is next due."""
     stopping = threading.Event()
@@ -72,7 +86,7 @@ def run(app: Flask) -> None:
         signal.signal(number, lambda *_: stopping.set())
     with app.app_context():
         _wait_for_schema(app, stopping)
-        todo = jobs(settings_of(app))
+        todo = jobs(app)
         log.info("worker ready", jobs=len(todo))
         while not stopping.is_set():
             for job in todo:

@@ -17,12 +17,14 @@ from app.auth import operations, queries
 from app.auth.models import User
 from app.clock import now
 from app.config import Settings
-from app.database import release
-from app.errors import Unauthenticated
+from app.database import reading, release
+from app.errors import Malformed, Unauthenticated
 from app.extensions import db, login
 from app.factory import settings_of
 from app.web import access
+from app.web.body import parse_json
 from app.web.contracts import is_api
+from app.web.sockets import Socket
 
 PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 TOUCH_EVERY = timedelta(minutes=1)
@@ -84,17 +86,21 @@ def _from_cookie() -> Actor | None:
 def _single_user(request: Request) -> Actor | None:
     """The desktop mode of contract 001: with BINNACLE_SINGLE_USER a program on this very machine is the first admin, when the
     peer and the Host are loopback, no proxy stands in between and no other site's page has sent it."""
-    if not settings_of(current_app).single_user or not is_api(request.path):
+    if not settings_of(current_app).single_user or not is_api(request.path) or not is_local_request(request):
         return None
+    admin = queries.first_admin()
+    return None if admin is None else queries.actor_of(admin, ActorKind.TOKEN)
+
+
+def is_local_request(request: Request) -> bool:
+    """Whether a program on this very machine asks: the peer and the Host are loopback, no proxy stands in between and no other
+    site's page has sent it."""
     host = request.host.rpartition(":")[0] if ":" in request.host.rpartition("]")[2] else request.host
     foreign = request.headers.get("Origin", f"{request.scheme}://{request.host}") != f"{request.scheme}://{request.host}"
     crossed = request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
     if any(name in request.headers for name in PROXY_HEADERS) or foreign or crossed:
-        return None
-    if not _is_loopback(request.remote_addr or "") or not (host == "localhost" or _is_loopback(host.strip("[]"))):
-        return None
-    admin = queries.first_admin()
-    return None if admin is None else queries.actor_of(admin, ActorKind.TOKEN)
+        return False
+    return _is_loopback(request.remote_addr or "") and (host == "localhost" or _is_loopback(host.strip("[]")))
 
 
 def _is_loopback(address: str) -> bool:
@@ -124,6 +130,18 @@ def from_secret(secret: str) -> Actor:
     if who is None:
         raise Unauthenticated
     return who
+
+
+def from_first_message(socket: Socket, timeout: float) -> Actor:
+    """Who speaks on a socket, by its first message `{"type": "auth", "token" | "api_key"}`; ANONYMOUS when it is none."""
+    received = socket.receive(timeout)
+    try:
+        parsed: Any = parse_json(received.encode() if isinstance(received, str) else received or b"null")
+        secret = (parsed.get("token") or parsed.get("api_key")) if isinstance(parsed, dict) else None
+        with reading():
+            return from_secret(secret) if isinstance(secret, str) else ANONYMOUS
+    except (Malformed, Unauthenticated, UnicodeError):
+        return ANONYMOUS
 
 
 def read_jwt(secret: str) -> tuple[User, tokens.Claims]:

@@ -2,14 +2,12 @@
 
 import threading
 import time
-from typing import Any
 
 from flask import current_app, session
 
 from app.actors import Actor, ActorKind, Permission
-from app.auth.authenticator import from_secret
-from app.database import reading
-from app.errors import DomainError, Malformed, NotFound, Unauthenticated
+from app.auth.authenticator import from_first_message
+from app.errors import DomainError, Malformed, NotFound
 from app.live import bp
 from app.live.hub import Hub, hub_of
 from app.live.viewer import Viewer, message
@@ -29,7 +27,7 @@ def live_ws(socket: Socket, who: Actor) -> None:
     """Authenticate (cookie, header, or a first `auth` message), then serve subscriptions until the socket closes."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     if who.kind is ActorKind.ANONYMOUS:
-        who = _first_message(socket)
+        who = from_first_message(socket, AUTH_S)
     if who.kind in (ActorKind.ANONYMOUS, ActorKind.HOST):
         socket.close(POLICY_VIOLATION, "signed out")
         return
@@ -47,17 +45,6 @@ def live_ws(socket: Socket, who: Actor) -> None:
     finally:
         hub.leave(viewer)
         viewer.close(1000, "")
-
-
-def _first_message(socket: Socket) -> Actor:
-    received = socket.receive(AUTH_S)
-    try:
-        parsed: Any = parse_json(received.encode() if isinstance(received, str) else received or b"null")
-        secret = (parsed.get("token") or parsed.get("api_key")) if isinstance(parsed, dict) else None
-        with reading():
-            return from_secret(secret) if isinstance(secret, str) else Actor(ActorKind.ANONYMOUS)
-    except (Malformed, Unauthenticated, UnicodeError):
-        return Actor(ActorKind.ANONYMOUS)
 
 
 def _read(socket: Socket, viewer: Viewer, hub: Hub) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,9 +19,8 @@ from app.factory import settings_of
 from app.journal.models import JournalEntry
 from app.journal.queries import after, last_seq
 from app.live.hub import Hub
-from app.live.viewer import Viewer
 from app.logging import get_logger
-from app.web.sockets import POLICY_VIOLATION
+from app.web.sockets import POLICY_VIOLATION, Watched, watched
 
 WATCH_S = 1.0
 RECHECK_S = 60.0
@@ -43,7 +43,7 @@ def _run(app: Flask, hub: Hub, seen: int) -> None:
     with app.app_context():
         while True:
             time.sleep(WATCH_S)
-            viewers = hub.viewers()
+            viewers = [*hub.viewers(), *watched()]
             try:
                 with reading():
                     newest = last_seq()
@@ -57,7 +57,7 @@ def _run(app: Flask, hub: Hub, seen: int) -> None:
                 log.warning("live watch failed", error=str(error)[:300])
 
 
-def _end_matching(viewers: list[Viewer], entry: JournalEntry) -> None:
+def _end_matching(viewers: Sequence[Watched], entry: JournalEntry) -> None:
     for viewer in viewers:
         who = viewer.actor
         if entry.type == "api_key.revoked":
@@ -74,7 +74,7 @@ def _end_matching(viewers: list[Viewer], entry: JournalEntry) -> None:
             viewer.close(POLICY_VIOLATION, "signed out")
 
 
-def _recheck(viewer: Viewer, settings: Any) -> None:
+def _recheck(viewer: Watched, settings: Any) -> None:
     if viewer.is_stuck():
         viewer.socket.cut()
     if time.monotonic() - viewer.checked_at < RECHECK_S:

@@ -11,6 +11,7 @@ from app.clock import iso, now
 from app.errors import Unavailable
 from app.factory import settings_of
 from app.logging import get_logger, redact
+from app.sessions.queries import active_sessions
 from app.system import bp, queries
 from app.system.schemas import Health
 from app.web import access, openapi
@@ -26,7 +27,7 @@ def health() -> dict[str, Any]:
     _check_database()
     body: dict[str, Any] = {
         "status": "healthy", "version": __version__, "uptime_seconds": queries.uptime_s(), "timestamp": iso(now()),
-        "active_sessions": 0, "auth_enabled": True, "rate_limiting": True,
+        "active_sessions": active_sessions(), "auth_enabled": True, "rate_limiting": True,
     }  # fmt: skip
     if access.actor().kind is not ActorKind.ANONYMOUS:
         body["database_path"] = redact(settings.sqlalchemy_url.split("@")[-1].removeprefix("sqlite:///"))

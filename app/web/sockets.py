@@ -7,9 +7,9 @@ without bound; the two small classes here mend that from outside.
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from flask import request
+from flask import Flask, request
 from simple_websocket import ConnectionClosed, Server
 from wsproto.events import Ping
 from wsproto.frame_protocol import FrameProtocol
@@ -150,6 +150,46 @@ def check_opening(who: Actor, permission: Permission) -> None:
     if (origin is not None and origin != own) or (origin is None and who.kind is ActorKind.USER):
         raise Forbidden("WebSocket from a foreign origin")
     access.authorise(who, permission)
+
+
+class Watched(Protocol):
+    """A connection that ends when its caller's credentials do."""
+
+    actor: Actor
+    socket: Socket
+    checked_at: float
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye and end."""
+
+    def is_stuck(self) -> bool:
+        """Whether its writer has been held up for too long."""
+
+
+_watched: set[Watched] = set()
+_watches: list[Callable[[Flask], None]] = []
+
+
+def set_watch(start: Callable[[Flask], None]) -> None:
+    """The room `live` says here how the watch over connections begins (again and again is once)."""
+    _watches[:] = [start]
+
+
+def watch(app: Flask, connection: Watched) -> None:
+    """Have a connection ended within seconds of a sign-out, a revoked key or a change of rights."""
+    _watched.add(connection)
+    for start in _watches:
+        start(app)
+
+
+def unwatch(connection: Watched) -> None:
+    """The connection has ended."""
+    _watched.discard(connection)
+
+
+def watched() -> list[Watched]:
+    """Every connection to watch."""
+    return list(_watched)
 
 
 _open: set[Socket] = set()

@@ -1,0 +1,213 @@
+"""What can be done with proxies: note what their sessions came to, rest them, enable, disable and check them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, tuple_
+
+from app.actors import SYSTEM, Actor
+from app.bulk_sql import BulkInsert, BulkUpdate
+from app.clock import from_ms, now
+from app.database import session
+from app.errors import Conflict
+from app.journal.operations import Happening, Subject, record, record_all, tick
+from app.proxies import health
+from app.proxies.models import Proxy, ProxyCheck, ProxyStatus, ProxyTarget
+from app.proxy_address import mask
+from app.vault import Vault
+
+CLOCK = "proxies"
+_PROXIES: Any = Proxy.__table__
+_TARGETS: Any = ProxyTarget.__table__
+_STATE = (
+    "status", "uses", "successes", "failures", "latency_us", "latency_count", "failures_in_row", "good_in_row", "offences",
+    "cooldown_until", "recent", "latencies", "last_used", "last_error", "country",
+)  # fmt: skip
+_FIXED = ("id", "uuid", "tenant_id", "fingerprint", "address", "enabled", "disabled_by", "check_ok", "check_error")
+_READ = select(*(_PROXIES.c[name] for name in (*_FIXED, *_STATE)))
+_save = BulkUpdate(_PROXIES, (*_STATE, "version", "id"))
+_TARGET_STATE = ("successes", "failures", "failures_in_row", "recent", "last_error", "last_at")
+_READ_TARGETS = select(*(_TARGETS.c[name] for name in ("proxy_id", "host", *_TARGET_STATE)))
+_add_targets = BulkInsert(_TARGETS, ("proxy_id", "host", *_TARGET_STATE))
+_save_targets = BulkUpdate(_TARGETS, (*_TARGET_STATE, "proxy_id", "host"), keys=2)
+
+
+class _State:
+    """A row as plain attributes."""
+
+    def __init__(self, values: Any) -> None:
+        self.__dict__.update(values)
+
+
+@dataclass
+class Exits:
+    """The proxies that one transaction of sessions touches: loaded first, changed in memory, written at the end."""
+
+    vault: Vault
+    moment: datetime
+    _by_id: dict[int, Any] = field(default_factory=dict)
+    _by_key: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _targets: dict[tuple[int, str], Any] = field(default_factory=dict)
+    _known_targets: set[tuple[int, str]] = field(default_factory=set)
+    _changed: set[int] = field(default_factory=set)
+    _changed_targets: set[tuple[int, str]] = field(default_factory=set)
+
+    def load(
+        self, ids: Iterable[int], named: Iterable[tuple[str, str, str | None]], targets: Iterable[tuple[int, str | None]]
+    ) -> None:
+        """Read proxies by internal id and by (tenant, whole address, target host), and the targets of some (proxy, host)."""
+        wanted, hosts = set(ids), {(proxy_id, host) for proxy_id, host in targets if host}
+        for row in session().execute(_READ.where(_PROXIES.c.id.in_(wanted))).mappings() if wanted else ():
+            self._keep(row)
+        keys = {((tenant, self.vault.fingerprint(address)), host) for tenant, address, host in named}
+        if keys:
+            query = _READ.where(tuple_(_PROXIES.c.tenant_id, _PROXIES.c.fingerprint).in_({key for key, _ in keys}))
+            for row in session().execute(query).mappings():
+                self._keep(row)
+            hosts |= {(self._by_key[key].id, host) for key, host in keys if host and key in self._by_key}
+        if hosts:
+            query = _READ_TARGETS.where(tuple_(_TARGETS.c.proxy_id, _TARGETS.c.host).in_(hosts))
+            for row in session().execute(query).mappings():
+                self._targets[row["proxy_id"], row["host"]] = _State(row)
+                self._known_targets.add((row["proxy_id"], row["host"]))
+
+    def _keep(self, row: Any) -> Any:
+        if row["id"] in self._by_id:
+            return self._by_id[row["id"]]
+        state = self._by_id[row["id"]] = self._by_key[row["tenant_id"], row["fingerprint"]] = _State(row)
+        return state
+
+    def use(self, tenant_id: str, address: str, country: str | None, at_ms: int) -> tuple[int, str]:
+        """A session says that it goes through this address; returns the proxy's internal id and the address as it is shown."""
+        key = tenant_id, self.vault.fingerprint(address)
+        proxy = self._by_key.get(key) or self._create(tenant_id, key[1], address)
+        proxy.uses += 1
+        proxy.country = country or proxy.country
+        proxy.last_used = max(proxy.last_used or from_ms(at_ms), from_ms(at_ms))
+        self._changed.add(proxy.id)
+        return proxy.id, proxy.address
+
+    def _create(self, tenant_id: str, fingerprint: str, address: str) -> Any:
+        shown = mask(address)
+        values = {"tenant_id": tenant_id, "fingerprint": fingerprint, "address": shown[:500],
+                  "sealed": self.vault.encrypt(address) if shown != address else None}  # fmt: skip
+        new = Proxy(**values)
+        session().add(new)
+        session().flush()
+        row = session().execute(_READ.where(_PROXIES.c.id == new.id)).mappings().one()
+        session().expunge(new)
+        return self._keep(row)
+
+    def unuse(self, proxy_id: int) -> None:
+        """A session turned out to go through another one."""
+        if proxy_id in self._by_id:
+            self._by_id[proxy_id].uses -= 1
+            self._changed.add(proxy_id)
+
+    def end(self, proxy_id: int, host: str | None, success: bool, duration_us: int | None, error: str | None, at_ms: int) -> None:
+        """A session through it has ended."""
+        proxy = self._by_id.get(proxy_id)
+        if proxy is None:
+            return
+        self._count(proxy, success, error, at_ms)
+        streak = health.Streak(proxy.failures_in_row, proxy.good_in_row, proxy.offences, proxy.cooldown_until)
+        streak.ended(success, self.moment)
+        proxy.__dict__.update(streak.__dict__)
+        if success and duration_us is not None:
+            proxy.latency_us, proxy.latency_count = proxy.latency_us + duration_us, proxy.latency_count + 1
+            proxy.latencies = health.add_latency(proxy.latencies, at_ms, duration_us / 1000)
+        self._changed.add(proxy_id)
+        if host:
+            key = proxy_id, host
+            target: Any = self._targets.get(key)
+            if target is None:
+                target = self._targets[key] = _State({"successes": 0, "failures": 0, "failures_in_row": 0, "recent": "[]",
+                                                      "last_error": None, "last_at": None})  # fmt: skip
+            self._count(target, success, error, at_ms)
+            target.failures_in_row = 0 if success else target.failures_in_row + 1
+            target.last_at = from_ms(at_ms)
+            self._changed_targets.add(key)
+
+    @staticmethod
+    def _count(row: Any, success: bool, error: str | None, at_ms: int) -> None:
+        row.successes += success
+        row.failures += not success
+        row.recent = health.add_outcome(row.recent, at_ms, success)
+        if not success:
+            row.last_error = error[:500] if error else row.last_error
+
+    def save(self) -> None:
+        """Write what has changed, and journal each change of status."""
+        if not self._changed:
+            return
+        version, happened = tick(CLOCK), []
+        for proxy_id in self._changed:
+            proxy = self._by_id[proxy_id]
+            status = health.status_of(proxy, self.moment)
+            if status is not proxy.status:
+                happened.append(_status_changed(proxy, status, self.moment))
+            proxy.status, proxy.version = status, version
+        connection = session().connection()
+        rows = [tuple(getattr(self._by_id[i], name) for name in (*_STATE, "version", "id")) for i in sorted(self._changed)]
+        _save(connection, rows)
+        changed = [(key, tuple(getattr(self._targets[key], n) for n in _TARGET_STATE)) for key in sorted(self._changed_targets)]
+        _add_targets(connection, [(*key, *values) for key, values in changed if key not in self._known_targets])
+        _save_targets(connection, [(*values, *key) for key, values in changed if key in self._known_targets])
+        record_all(happened)
+
+
+def subject_of(proxy: Any) -> Subject:
+    """A proxy as the subject of a journal entry; its address without credentials."""
+    return Subject("proxy", proxy.uuid, proxy.address, proxy.tenant_id)
+
+
+def _status_changed(proxy: Any, status: ProxyStatus, moment: datetime, actor: Actor = SYSTEM) -> Happening:
+    said = {"before": proxy.status.value, "after": status.value, "reason": health.reason(proxy, moment)}
+    return Happening("proxy.status_changed", actor, subject_of(proxy), said)
+
+
+def refresh(proxy: Proxy, actor: Actor = SYSTEM) -> None:
+    """Give the row the status that follows from it now; journal a change."""
+    moment = now()
+    proxy.version = tick(CLOCK)
+    status = health.status_of(proxy, moment)
+    if status is not proxy.status:
+        record_all([_status_changed(proxy, status, moment, actor)])
+        proxy.status = status
+
+
+def set_enabled(proxy: Proxy, enabled: bool, *, actor: Actor) -> None:
+    """Enable (which also ends a rest and forgives its offences) or disable it."""
+    proxy.enabled, proxy.disabled_by = enabled, None if enabled else actor.name[:200]
+    if enabled:
+        proxy.cooldown_until, proxy.failures_in_row, proxy.offences = None, 0, 0
+    record("proxy.enabled" if enabled else "proxy.disabled", actor, subject_of(proxy))
+    refresh(proxy, actor)
+
+
+def request_check(proxy: Proxy, target: str, *, actor: Actor) -> ProxyCheck:
+    """Ask for an active check; the worker makes it. Raises Conflict while one is waiting or running."""
+    waiting = session().scalar(
+        select(ProxyCheck.id).where(ProxyCheck.proxy_id == proxy.id, ProxyCheck.finished_at.is_(None)).limit(1)
+    )
+    if waiting:
+        raise Conflict("A check of this proxy is under way already")
+    check = ProxyCheck(proxy_id=proxy.id, target=target, requested_by=actor.name[:200])
+    session().add(check)
+    session().flush()
+    proxy.version = tick(CLOCK)
+    record("proxy.check_requested", actor, subject_of(proxy), target=target)
+    return check
+
+
+def end_rests(limit: int = 500) -> int:
+    """Give proxies whose rest is over their status back; returns how many (the worker asks again at `limit`)."""
+    moment = now()
+    query = select(Proxy).where(Proxy.cooldown_until <= moment).limit(limit).with_for_update(skip_locked=True, of=Proxy)
+    rows = list(session().scalars(query))
+    for proxy in rows:
+        proxy.cooldown_until = None
+        refresh(proxy)
+    return len(rows)
