@@ -92,7 +92,9 @@ def test_ending_an_unknown_session_records_it_as_ended(bot: FlaskClient) -> None
 
 def test_an_event_of_an_unknown_session_is_404_and_stores_nothing(bot: FlaskClient) -> None:
     register(bot)
-    answer = bot.post("/api/events", json=[{"session_id": "abc123", "event_type": "click"}, {"session_id": "nope", "event_type": "click"}])
+    answer = bot.post(
+        "/api/events", json=[{"session_id": "abc123", "event_type": "click"}, {"session_id": "nope", "event_type": "click"}]
+    )
     assert answer.status_code == 404
     assert "nope" in answer.json["detail"]
     assert bot.get("/api/events").json["total"] == 0
@@ -117,7 +119,10 @@ def test_an_event_with_the_clients_own_id_is_stored_once(bot: FlaskClient) -> No
     register(bot)
     first = log(bot, event_id="mine-1").json
     again = log(bot, event_id="mine-1", event_type="click").json
-    both = bot.post("/api/events", json=[{"session_id": "abc123", "event_type": "click", "event_id": i} for i in ("mine-2", "mine-1", "mine-2")]).json
+    both = bot.post(
+        "/api/events",
+        json=[{"session_id": "abc123", "event_type": "click", "event_id": i} for i in ("mine-2", "mine-1", "mine-2")],
+    ).json
     assert first == again
     assert both["event_ids"][1] == first["event_id"]
     assert both["event_ids"][0] == both["event_ids"][2]
