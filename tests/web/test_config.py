@@ -16,7 +16,7 @@ def _own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value"),
     [
         ("BINNACLE_BIND", "nonsense"), ("BINNACLE_BIND", "example.com:80"), ("BINNACLE_BIND", "127.0.0.1:99999"), ("DATABASE_URL", "mysql://x"),
-        ("REDIS_URL", "http://x"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "soon"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"), ("BINNACLE_LOG_LEVEL", "loud"),
+        ("REDIS_URL", "http://x"), ("BINNACLE_OUTBOUND_ALLOW", "example.com"), ("BINNACLE_OUTBOUND_ALLOW", "10.0.0.1/8"), ("BINNACLE_OUTBOUND_ALLOW", "10.0.0.0/8,"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "soon"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"), ("BINNACLE_LOG_LEVEL", "loud"),
         ("BINNACLE_TYPO", "1"), ("BINNACLE_WEB_PROCESSES", "2"), ("BINNACLE_ADMIN_USERNAME", "only"), ("BINNACLE_REGISTRATION_ROLE", "god"),
         ("SECRET_KEY_FILE", "/nonexistent"),
     ],
