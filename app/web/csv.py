@@ -10,7 +10,7 @@ from flask import Response, stream_with_context
 
 from app.clock import iso, now
 
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
+DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 _CHUNK_ROWS = 500
 
 
@@ -24,7 +24,7 @@ def cell(value: Any) -> Any:
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
         value = " ".join(str(item) for item in value)
-    if isinstance(value, str) and value.startswith(_DANGEROUS):
+    if isinstance(value, str) and value.startswith(DANGEROUS):
         return "'" + value
     return value
 
@@ -44,6 +44,11 @@ def stream(header: Iterable[str], rows: Iterable[Iterable[Any]], name: str) -> R
                 buffer.truncate()
         yield buffer.getvalue()
 
-    response = Response(stream_with_context(chunks()), mimetype="text/csv")
+    return attachment(stream_with_context(chunks()), name)
+
+
+def attachment(body: Iterable[Any], name: str) -> Response:
+    """A streamed body as a download `<name>_YYYYmmdd_HHMMSS.csv`."""
+    response = Response(body, mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}_{now():%Y%m%d_%H%M%S}.csv"'
     return response
