@@ -43,13 +43,15 @@ class GroupCommit(Generic[T, R]):
     """One per process and kind of piece: a thread that commits what has gathered, as soon as the batch before is done.
 
     `store` gets the pieces of a batch inside a unit of work and returns for each its result, or the error that its submitter
-    gets; an exception fails the whole batch and nothing of it is stored. `size_of` says how many rows a piece is.
+    gets; an exception fails the whole batch and nothing of it is stored. `size_of` says how many rows a piece is. See
+    `unit_of_work` for `power_safe`.
     """
 
     def __init__(
-        self, app: Flask, name: str, store: Callable[[Sequence[T]], Sequence[R | Exception]], size_of: Callable[[T], int]
-    ) -> None:
-        self._app, self._name, self._store, self._size_of = app, name, store, size_of
+        self, app: Flask, name: str, store: Callable[[Sequence[T]], Sequence[R | Exception]], size_of: Callable[[T], int],
+        *, power_safe: bool,
+    ) -> None:  # fmt: skip
+        self._app, self._name, self._store, self._size_of, self._power_safe = app, name, store, size_of, power_safe
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._batches: list[_Batch[T, R]] = []
@@ -135,7 +137,7 @@ class GroupCommit(Generic[T, R]):
         """What became of each piece. When the database refuses a batch, the pieces are tried one by one: one bad piece must not
         fail the others."""
         try:
-            with unit_of_work(power_safe=False):
+            with unit_of_work(power_safe=self._power_safe):
                 return self._store(pieces)
         except Exception as error:  # whoever waits gets it; the writer lives on
             refused = isinstance(error, DBAPIError) and not isinstance(error, OperationalError)

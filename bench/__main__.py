@@ -5,7 +5,7 @@ import sys
 
 from bench.results import report
 
-ALL = ("ingest", "page", "live", "sockets", "idle")
+ALL = ("ingest", "events", "page", "live", "sockets", "idle")
 
 
 def main(names: list[str]) -> int:

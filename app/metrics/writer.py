@@ -18,7 +18,7 @@ class SampleWriter(GroupCommit[list[NewSample], set[int]]):
     """Stores samples; `submit` returns the ids of computers that do not exist (theirs were not stored)."""
 
     def __init__(self, app: Flask) -> None:
-        super().__init__(app, "sample-writer", _store, len)
+        super().__init__(app, "sample-writer", _store, len, power_safe=False)
 
     def submit_one(self, sample: NewSample) -> None:
         """Store one sample. Raises NotFound when its computer is gone, and what `submit` raises."""

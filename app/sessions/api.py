@@ -11,6 +11,7 @@ from app.errors import Malformed, field_error
 from app.proxies.queries import all_proxies
 from app.proxies.schemas import health_counts, stats_of
 from app.sessions import bp, queries, statistics
+from app.sessions.export import EVENT_EXPORT, SESSION_EXPORT
 from app.sessions.pieces import Piece, Stored
 from app.sessions.queries import EventFilter, SessionFilter
 from app.sessions.schemas import (
@@ -35,7 +36,7 @@ from app.sessions.schemas import (
     session_out,
 )  # fmt: skip
 from app.sessions.writer import writer_of
-from app.web import access
+from app.web import access, export
 from app.web.body import field_errors, parse_json, parse_object, validate_json
 
 TIMELINE = 1_000
@@ -121,9 +122,6 @@ def list_sessions(query: SessionsQuery) -> dict[str, Any]:
 def export_sessions(query: SessionsExport) -> Response:
     """Export sessions as CSV, newest first."""
     wanted = SessionFilter(scope=access.actor().tenant_ids, status=query.status or "", country=query.country)
-    from app.sessions.export import SESSION_EXPORT
-    from app.web import export
-
     return export.stream(SESSION_EXPORT, lambda statement: queries.narrow_sessions(statement, wanted))
 
 
@@ -154,9 +152,6 @@ def list_events(query: EventsQuery) -> dict[str, Any]:
 def export_events(query: EventsExport) -> Response:
     """Export events as CSV, newest first."""
     wanted = _event_filter(query.event_type or "", query.session_id)
-    from app.sessions.export import EVENT_EXPORT
-    from app.web import export
-
     return export.stream(EVENT_EXPORT, lambda statement: queries.narrow_events(statement, wanted))
 
 

@@ -12,7 +12,9 @@ class SessionWriter(GroupCommit[Piece, Stored]):
     """`submit` stores what a request brought. Raises NotFound, Invalid, and what GroupCommit raises."""
 
     def __init__(self, app: Flask) -> None:
-        super().__init__(app, "session-writer", lambda pieces: store(pieces, vault_of(app)), lambda piece: piece.size)
+        super().__init__(
+            app, "session-writer", lambda pieces: store(pieces, vault_of(app)), lambda piece: piece.size, power_safe=True
+        )
 
 
 def writer_of(app: Flask) -> SessionWriter:
