@@ -61,7 +61,12 @@ def verify_password(hashed: str | None, password: str) -> bool:
     """Whether it is the right one. Without a hash (no such user) it works just as long and answers False."""
     if len(password) > MAX_LENGTH:
         password = password[:MAX_LENGTH] + "\N{REPLACEMENT CHARACTER}"
+    return bool(_off_the_loop(_matches, hashed or _decoy(), password)) and hashed is not None
+
+
+def _matches(hashed: str, password: str) -> bool:
+    """Answers instead of raising: gevent's thread pool would write a traceback to stderr for every wrong password."""
     try:
-        return bool(_off_the_loop(_hasher.verify, hashed or _decoy(), password)) and hashed is not None
+        return _hasher.verify(hashed, password)
     except (VerificationError, InvalidHashError):
         return False

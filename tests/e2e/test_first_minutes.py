@@ -249,6 +249,23 @@ def test_axe_finds_nothing_on_any_page_in_light_and_dark(
     assert (found, wide, still.problems) == ([], [], [])
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_axe_finds_nothing_on_the_pages_of_strangers_and_of_errors(browser: Browser, product: Launched, size: str) -> None:
+    context = browser.new_context(base_url=product.url, viewport=SIZES[size], reduced_motion="reduce")
+    page, found, seen = context.new_page(), [], []
+    for path in ("/login", "/login?next=/fleet/", "/register", "/setup?token=used-up", "/no/such/page", "/fleet/?per_page=x"):
+        page.goto(path)
+        seen.append(page.locator("h1").inner_text())
+        page.evaluate(AXE)
+        for scheme, rules in SCHEMES.items():
+            page.emulate_media(color_scheme=scheme)
+            for one in page.evaluate(f"axe.run({{resultTypes: ['violations']{rules}}})")["violations"]:
+                found.append((path, scheme, one["id"], one["nodes"][0]["html"][:200]))
+    context.close()
+    assert found == []
+    assert all(seen)
+
+
 def pages(desk: Desk, fleet: list[str]) -> list[str]:
     """Every page that has an address; those of this machine for a computer's tabs, as it has everything to show."""
     own = own_page(desk)
