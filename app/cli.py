@@ -84,16 +84,36 @@ def create_key(name: str, role: str, rate_limit: int | None) -> None:
 
 
 @main.command()
-@click.option("--computers", type=click.IntRange(1, 20_000), required=True)
+@click.option("--computers", type=click.IntRange(1, 20_000), default=None, help="How many computers to connect")
+@click.option(
+    "--sessions",
+    type=click.FloatRange(0, 1000, min_open=True),
+    default=None,
+    metavar="RATE",
+    help="Sessions of browser automation begun per second, such as 0.5",
+)
 @click.option("--interval", type=click.IntRange(1, 3600), default=10, show_default=True, help="Seconds between samples")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same fleet")
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Events (and beginnings of sessions) to send in one request",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same fleet and the same sessions")
 @click.option("--duration", type=click.IntRange(1), default=None, help="Seconds to run; without it until Ctrl-C")
 @click.option("--history", type=click.IntRange(0, 168), default=0, help="Hours of past samples to replay first")
-def simulate(computers: int, interval: int, seed: int, duration: int | None, history: int) -> None:
-    """Connect simulated computers to the running server, over the real connector protocol."""
-    from app.simulator.command import run
+def simulate(computers: int | None, sessions: float | None, **how: Any) -> None:
+    """Simulate computers, sessions of bots, or both, against the running server.
 
-    sys.exit(run(computers, interval, seed, duration, history))
+    Computers connect over the real connector protocol. Bots report over the HTTP API: each session is registered, has 5 to 30
+    events, and ends after 2 to 120 seconds. At the end of the run those under way are ended, too.
+    """
+    if computers is None and sessions is None:
+        raise click.UsageError("Say what to simulate: --computers N, --sessions RATE (a second), or both.")
+    from app.simulator.command import Wanted, run
+
+    sys.exit(run(Wanted(computers, sessions, **how)))
 
 
 def _or_say(action: Callable[[], Any]) -> Any:

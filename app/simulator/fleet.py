@@ -1,12 +1,13 @@
-"""Makes or finds the simulated computers in the local database, and gives each a fresh host key."""
+"""Makes or finds the simulated computers in the local database, and gives each a fresh host key; likewise the bots' keys."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from app.actors import SYSTEM
-from app.api_keys.operations import create_host_key, revoke_host_keys
+from app.actors import SYSTEM, Role
+from app.api_keys.operations import create_host_key, create_integration_key, revoke_host_keys, revoke_key
+from app.api_keys.queries import list_keys
 from app.database import reading, session, unit_of_work
 from app.fleet.models import Computer, ComputerKind, Inventory
 from app.fleet.operations import create_computer
@@ -16,6 +17,9 @@ from app.tenants.operations import create_tenant
 from app.tenants.queries import list_tenants
 
 CHUNK = 50  # computers a transaction: the running server's own writes get their turn in between
+BOTS = "simulated bots"
+BOTS_DESCRIPTION = "Made by `simulate --sessions`, which ends the keys of earlier runs"
+BOTS_RATE_LIMIT = 1_000_000  # requests a minute
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,18 @@ def prepare(seed: int, count: int, say: Callable[[str], None]) -> list[Enrolled]
         if start and start % 1000 == 0:
             say(f"{start:,} of {count:,} computers are ready")
     return enrolled
+
+
+def bot_keys() -> dict[str, str]:
+    """A fresh executor's key for each simulated tenant, by its name; the keys of earlier runs end."""
+    tenants = _tenants()
+    with unit_of_work():
+        for key in list_keys(SYSTEM, own=False, q=BOTS):
+            if (key.name, key.description) == (BOTS, BOTS_DESCRIPTION):
+                revoke_key(key, actor=SYSTEM)
+        return {name: create_integration_key(BOTS, Role.EXECUTOR, actor=SYSTEM, description=BOTS_DESCRIPTION,
+                                             tenant_ids=[tenant_id], rate_limit=BOTS_RATE_LIMIT)[1]
+                for name, tenant_id in tenants.items()}  # fmt: skip
 
 
 def _tenants() -> dict[str, str]:
