@@ -1,5 +1,6 @@
 """The rules of a proxy's health on plain values: windows, streaks, rests, limits, reasons."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -183,8 +184,11 @@ def test_a_reason_reads_well_and_fits_the_status(row: Row) -> None:
     said = health.reason(row, NOON)
     assert said == said.strip()
     assert said[0].isupper() or said[0].isdigit()
-    for ugly in ("%%", "  ", "None", ";;", "; ;", " ,", "11st", "12nd", "13rd", "1th ", "2th ", "3th "):
-        assert ugly not in said.replace("11th", "").replace("12th", "").replace("13th", ""), said
+    for ugly in ("%%", "  ", "None", ";;", "; ;", " ,"):
+        assert ugly not in said, said
+    for number, ending in re.findall(r"(\d+)(st|nd|rd|th) time", said):
+        usual = {"1": "st", "2": "nd", "3": "rd"}.get(number[-1], "th")
+        assert ending == ("th" if number[-2:] in ("11", "12", "13") else usual)
     if not row.enabled:
         assert said.startswith("Disabled")
         return
