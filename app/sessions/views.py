@@ -42,7 +42,7 @@ from app.web import access, export, live, pages
 from app.web.body import validate_query
 from app.web.forms import refused, show_error
 from app.web.listing import Listing
-from app.web.pages import NavItem
+from app.web.pages import Found, NavItem
 
 READ = Permission.SESSIONS_READ
 ERRORS_PAGE = 50
@@ -51,6 +51,19 @@ KINDS = tuple((kind.value, word) for kind, (word, _) in rows.TYPES.items())
 pages.add_nav(NavItem("Watch", "Sessions", "sessions.index", "robot", READ, "g w", queries.active_sessions, "sessions_active",
                       prefix="/sessions/"))  # fmt: skip
 Choices = tuple[tuple[str, str], ...]
+
+
+def _find(text: str) -> list[Found]:
+    """What the search palette finds: the session whose whole id somebody pastes; a part of one would have to be looked for in
+    every row."""
+    try:
+        row = queries.get_session(text, access.actor())
+    except NotFound:
+        return []
+    return [Found(rows.one_line(row.session_id), f"/sessions/{row.id}/", "robot", f"Session · {row.status.value}")]
+
+
+pages.add_finder(READ, _find)
 
 
 def _shown(live_list: live.LiveList, keys: Iterable[live.Key]) -> Markup:

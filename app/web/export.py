@@ -32,9 +32,7 @@ FEWEST_ROWS, FIRST_ROWS, MOST_ROWS = 4, 64, 512
 FIRST_WIDTH = 4096
 MOST_COPIES = 4
 COPY_BUFFER_BYTES = 64 << 10
-AT_ONCE = (
-    "SET enable_sort = off; SET max_parallel_workers_per_gather = 0"  # along an index, from the first row on
-)
+AT_ONCE = "SET enable_sort = off; SET max_parallel_workers_per_gather = 0"  # along an index, from the first row on
 
 Narrow = Callable[[Select[Any]], Select[Any]]
 _copies = threading.BoundedSemaphore(MOST_COPIES)

@@ -171,6 +171,7 @@ def test_who_sees_the_sessions_of_a_tenant(cast: Cast, bot: FlaskClient, who: st
         assert browser.get(path).status_code == (200 if sees else 404), path
     for path in ("/sessions.csv", "/sessions/events.csv"):
         assert ("of-acme" in browser.get(path).text) is sees
+    assert ("of-acme" in browser.get("/search?q=of-acme").text) is sees
 
 
 def test_a_stranger_is_sent_to_the_login(cast: Cast) -> None:
@@ -399,6 +400,19 @@ def test_filters_are_saved_as_a_view_of_this_list_alone(cast: Cast, some: None) 
     assert "Broken</a>" not in browser.get("/sessions/").text
 
 
+def test_the_palette_finds_a_session_by_its_whole_id(cast: Cast, some: None) -> None:
+    browser = cast.browser("rita")
+    assert f'href="/sessions/{row_of(cast, "s-4")}/"' in browser.get("/search?q=s-4").text
+    assert "/sessions/" not in browser.get("/search?q=theirs").text
+
+
+def test_the_audit_leads_to_the_session(cast: Cast, some: None) -> None:
+    audit = cast.browser("alice").get("/settings/audit?type=automation_session.*").text
+    assert f'<a href="/sessions/{row_of(cast, "s-4")}/">s-4</a>' in audit
+    assert "Session started" in audit
+    assert "Session ended" in audit
+
+
 # -- what bots report ----------------------------------------------------------------------------------------------------
 
 
@@ -418,7 +432,8 @@ def test_what_a_bot_reports_is_inert_on_every_page(cast: Cast, bot: FlaskClient)
     log(bot, HOSTILE, "screenshot", path=HOSTILE, url=f"https://x.example/{HOSTILE}")
     end(bot, HOSTILE, f"\x1b[31m{HOSTILE}\x1b[0m\r\n{long}")
     browser, row = cast.browser("rita"), row_of(cast, HOSTILE)
-    paths = [*PAGES, f"/sessions/{row}/", f"/sessions/{row}/?type=error", f"/sessions/{row}/events/{number}", "/sessions/?status=failed"]
+    paths = [*PAGES, f"/sessions/{row}/", f"/sessions/{row}/?type=error", f"/sessions/{row}/events/{number}", "/sessions/?status=failed",
+             "/search?q=%3Cscript%3Ealert(1)%3C/script%3E%22'%26"]  # fmt: skip
     for path in paths:
         text = browser.get(path).text
         assert "<script>alert" not in text, path
