@@ -1,5 +1,6 @@
 """One connector's conversation, from `auth` to the close: contract 002's message table and docs/connector-protocol.md."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from app.actors import Actor, ActorKind
 from app.auth.authenticator import from_secret
 from app.clock import iso, now
-from app.connectors.registry import Connection, registry_of
+from app.connectors.registry import Connection, gone_hooks, greeted_hooks, message_handlers, registry_of
 from app.connectors.schemas import Hello, InventoryFound, InventoryMessage
 from app.database import reading, unit_of_work
 from app.errors import DomainError, Invalid, Malformed, Unauthenticated
@@ -56,6 +57,8 @@ def serve(socket: Socket, who: Actor) -> None:
         if registry.remove(connection):
             with unit_of_work(power_safe=False):
                 fleet.connection_lost(connection.computer_id)
+            for hook in gone_hooks:
+                hook(connection)
 
 
 def _authenticate(socket: Socket, who: Actor) -> Connection:
@@ -87,6 +90,14 @@ def _first_message(socket: Socket) -> Actor:
     if who is None or who.kind is not ActorKind.HOST:
         raise Goodbye(POLICY_VIOLATION, "invalid API key")
     return who
+
+
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def _without_nul(raw: bytes) -> bytes:
+    """What commands print may hold NULs: they become U+FFFD. Anywhere else a NUL is refused."""
+    return _NUL.sub(rb"\1\\ufffd", raw) if b"\\u0000" in raw and b'"command_' in raw[:200] else raw
 
 
 def _bytes(message: str | bytes) -> bytes:
@@ -131,13 +142,14 @@ class Conversation:
     def _handle(self, message: str | bytes) -> None:
         kind: Any = None
         try:
-            parsed = parse_json(_bytes(message))
+            parsed = parse_json(_without_nul(_bytes(message)))
             kind = parsed.get("type") if isinstance(parsed, dict) else None
             if not isinstance(kind, str):
                 raise Malformed("a message is an object with a type")
-            handler = self.handlers.get(kind)
-            if handler:
+            if handler := self.handlers.get(kind):
                 handler(parsed)
+            elif known := message_handlers.get(kind):
+                known(self.connection, parsed)
         except DomainError as error:
             self._fault(kind, error)
         except UnicodeError:
@@ -175,7 +187,10 @@ class Conversation:
             if hello.inventory is not None:
                 self._keep(hello.inventory)
         self.connection.capabilities = frozenset(hello.capabilities)
+        self.connection.greeted = True
         self.send("hello_ok", interval=hello.interval, acked=acked, time=iso(now()))
+        for hook in greeted_hooks:
+            hook(self.connection)
 
     def on_inventory(self, message: dict[str, Any]) -> None:
         found = _validated(InventoryMessage, message).inventory
