@@ -7,13 +7,10 @@ from flask import Response, current_app
 
 from app.actors import Permission
 from app.commands import bp, operations
-from app.commands.dispatcher import dispatcher_of, runs_commands
+from app.commands.dispatcher import check_connected, dispatcher_of
 from app.commands.schemas import CommandIn, CommandOut
-from app.connectors.registry import registry_of
 from app.database import begin_write, commit, release, session
 from app.errors import Offline, TimedOut
-from app.factory import settings_of
-from app.fleet.models import Computer, ComputerStatus
 from app.fleet.queries import get_computer
 from app.runs import queries
 from app.runs.models import Run, RunStatus
@@ -32,7 +29,7 @@ def run_command(uuid: str, body: CommandIn) -> Response | dict[str, Any]:
     who, dispatcher = access.actor(), dispatcher_of(current_app)
     computer = get_computer(uuid, who)
     if not body.queue:
-        check_connected(computer)
+        check_connected(current_app, computer)
     begin_write()
     run = operations.request_command([get_computer(uuid, who)], body.command, actor=who, timeout_s=body.timeout,
                                      shell=body.shell, cwd=body.cwd, queue=body.queue)  # fmt: skip
@@ -49,16 +46,6 @@ def run_command(uuid: str, body: CommandIn) -> Response | dict[str, Any]:
     finally:
         dispatcher.forget(run_id)
     return _answer(run, body.command)
-
-
-def check_connected(computer: Computer) -> None:
-    """Raises Offline when a command would not reach the computer now."""
-    connection = registry_of(current_app).get(computer.id)
-    if connection is not None:
-        if not runs_commands(connection):
-            raise Offline("The connector on this computer does not run commands")
-    elif computer.status is not ComputerStatus.ONLINE or settings_of(current_app).web_processes == 1:
-        raise Offline
 
 
 def wait_for(ended: Any, run_id: str, seconds: float) -> Run:

@@ -18,6 +18,9 @@ from sqlalchemy import select
 from app.clock import iso
 from app.connectors.registry import Connection, registry_of
 from app.database import reading, session, unit_of_work
+from app.errors import Offline
+from app.factory import settings_of
+from app.fleet.models import Computer, ComputerStatus
 from app.journal.queries import clock
 from app.logging import get_logger
 from app.runs import operations
@@ -26,6 +29,7 @@ from app.runs.models import Dispatch, Run, RunKind, RunStatus, RunStep
 TAIL_S = 0.1
 AT_ONCE = 200
 CAPABILITY = "commands"
+REFUSES = "The connector on this computer does not run commands"
 log = get_logger(__name__)
 
 
@@ -136,6 +140,22 @@ class Dispatcher:
 def runs_commands(connection: Connection) -> bool:
     """Whether this computer runs commands: our connector says so; an original agent, which says nothing, does."""
     return not connection.greeted or CAPABILITY in connection.capabilities
+
+
+def obstacle(app: Flask, computer: Computer) -> str | None:
+    """Why a command would not reach the computer now, in words; None when it would, as far as this process can know."""
+    connection = registry_of(app).get(computer.id)
+    if connection is not None:
+        return None if runs_commands(connection) else REFUSES
+    if computer.status is not ComputerStatus.ONLINE or settings_of(app).web_processes == 1:
+        return Offline().message
+    return None
+
+
+def check_connected(app: Flask, computer: Computer) -> None:
+    """Raises Offline when a command would not reach the computer now."""
+    if (why := obstacle(app, computer)) is not None:
+        raise Offline(why)
 
 
 def message_of(run: Run, step: RunStep) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import or_, select
 
 from app.actors import Actor
 from app.clock import now
 from app.database import session, unit_of_work
-from app.errors import field_error
+from app.errors import Invalid, field_error
 from app.fleet.models import Computer
+from app.fleet.queries import by_ids
 from app.runs import operations as runs
 from app.runs.models import Dispatch, Run, RunKind, RunStatus, RunStep
 from app.runs.operations import Target
@@ -41,6 +43,18 @@ def request_command(
     title = " ".join(command.split())[:200]
     return runs.create_run(RunKind.COMMAND, title, spec, [target_of(c) for c in computers], actor=actor, timeout_s=timeout_s,
                            deliver_for=DELIVER_WITHIN if queue else DELIVER_AT_ONCE, retry_of=retry_of)  # fmt: skip
+
+
+def again(run: Run, *, failed_only: bool, actor: Actor) -> Run:
+    """The same command anew, on those of its computers that are still there and that the actor sees. Raises Invalid."""
+    spec = orjson.loads(run.spec)
+    wanted = [target.id for target in runs.targets_of(run, failed_only=failed_only)]
+    found = by_ids(wanted)
+    computers = [found[i] for i in wanted if i in found and actor.sees(found[i].tenant_id)]
+    if not computers:
+        raise Invalid("None of its computers is there any more")
+    return request_command(computers, spec["command"], actor=actor, timeout_s=run.timeout_s, shell=spec.get("shell"),
+                           cwd=spec.get("cwd"), queue=bool(spec.get("queue")), retry_of=run.id)  # fmt: skip
 
 
 class Keeper:

@@ -1,15 +1,15 @@
 """`/api/v1/runs…`: every kind of run, one shape."""
 
-from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, stream_with_context
+from flask import Response
 
 from app.actors import Permission
 from app.fleet.queries import require_computer
 from app.runs import bp, operations, queries
 from app.runs.queries import RunFilter
 from app.runs.schemas import LogPage, LogQuery, RunDetail, RunList, RunsQuery, log_out, run_out, step_out
+from app.runs.shown import as_download
 from app.web import access
 
 LOG_PIECES = 500
@@ -51,18 +51,7 @@ def get_log(run_id: str, query: LogQuery) -> dict[str, Any]:
 @bp.api("GET", "/api/v1/runs/<run_id>/steps/<int:position>/output", permission=Permission.FLEET_READ, media="text/plain")
 def download(run_id: str, position: int) -> Response:
     """Download a step's whole output as text."""
-    step = queries.get_step(queries.get_run(run_id, access.actor()).id, position)
-    step_id, name = step.id, f"{run_id[:8]}-{position}.log"
-
-    def pieces() -> Iterator[str]:
-        after = 0
-        while rows := queries.log_after(run_id, after, LOG_PIECES, step_id):
-            yield "".join(row.text for row in rows)
-            after = rows[-1].id
-
-    response = Response(stream_with_context(pieces()), mimetype="text/plain")
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    return as_download(queries.get_step(queries.get_run(run_id, access.actor()).id, position))
 
 
 @bp.api("POST", "/api/v1/runs/<run_id>/cancel", permission=Permission.FLEET_COMMAND, returns=RunDetail)

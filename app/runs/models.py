@@ -53,7 +53,7 @@ class Dispatch(StrEnum):
 
 
 class Run(Base):
-    """One piece of work. `spec` is JSON that its driver understands; `request` is what somebody asked of it ("cancel").
+    """One piece of work. `number` is what live lists key its row by. `spec` is JSON that its driver understands; `request` is what somebody asked of it ("cancel").
 
     While it runs, the process that `lease_owner` names keeps `lease_until` ahead; a run whose lease has ended is lost, or
     adopted when its driver allows that.
@@ -67,6 +67,7 @@ class Run(Base):
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=lambda: str(uuid4()))
+    number: Mapped[int] = mapped_column(BigInteger, unique=True)
     kind: Mapped[RunKind] = mapped_column(enum_column(RunKind))
     title: Mapped[str] = mapped_column(String(500))
     tenant_id: Mapped[str | None] = mapped_column(String(36))
@@ -129,6 +130,7 @@ class RunStep(Base):
     log_seq: Mapped[int] = mapped_column(Integer, default=0)
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     dropped_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    version: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class RunLog(Base):

@@ -1,9 +1,10 @@
 """What can be done with runs: create, deliver, log, end, cancel, retry. Every change is one transaction of its caller's."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from sqlalchemy import func, select, update
@@ -15,7 +16,7 @@ from app.database import session
 from app.errors import Conflict, Invalid
 from app.journal.operations import Subject, record, tick
 from app.runs.models import Dispatch, Run, RunKind, RunLog, RunStatus, RunStep, StepStatus
-from app.runs.queries import forget_counts, steps_of
+from app.runs.queries import forget_counts, number_of, steps_of
 
 CLOCK = "runs"
 DISPATCH = "dispatch"  # ticks whenever something waits for a computer: what web processes tail
@@ -45,6 +46,28 @@ class Piece:
     text: str
 
 
+@dataclass(frozen=True)
+class Driver:
+    """What a kind of run tells this room: `again` makes a run like another (or of its failed targets only), and raises Invalid
+    when none of its computers is left; `wake` lets this process see at once that something waits."""
+
+    again: Callable[..., Run]
+    wake: Callable[[], None]
+
+
+drivers: dict[RunKind, Driver] = {}
+
+
+def run_again(run: Run, *, failed_only: bool = False, actor: Actor) -> Run:
+    """Another run of the same, on the computers that are still there and that the actor sees. Raises Invalid, Conflict."""
+    if failed_only and (run.is_open or not run.failed):
+        raise Conflict("The run has not ended" if run.is_open else "Nothing of the run has failed")
+    driver = drivers[run.kind]
+    made = driver.again(run, failed_only=failed_only, actor=actor)
+    driver.wake()
+    return made
+
+
 def subject_of(run: Run) -> Subject:
     """A run as the subject of a journal entry."""
     return Subject("run", run.id, run.title, run.tenant_id)
@@ -66,14 +89,15 @@ def create_run(
         raise Invalid("Select at least one computer")
     moment = now()
     tenants = {target.tenant_id for target in targets}
-    run = Run(kind=kind, title=title[:500], spec=orjson.dumps(spec).decode(), actor_id=actor.id, actor_name=actor.name[:200],
+    run_id = str(uuid4())
+    run = Run(id=run_id, number=number_of(run_id), kind=kind, title=title[:500], spec=orjson.dumps(spec).decode(), actor_id=actor.id, actor_name=actor.name[:200],
               tenant_id=tenants.pop() if len(tenants) == 1 else None, timeout_s=timeout_s, retry_of=retry_of,
               total=len(targets), version=tick(CLOCK), created_at=moment)  # fmt: skip
     session().add(run)
     session().flush()
     session().add_all(
         RunStep(run_id=run.id, position=number, name=target.name[:300], computer_id=target.id, computer_uuid=target.uuid,
-                tenant_id=target.tenant_id, dispatch=Dispatch.WAITING, deliver_until=moment + deliver_for)
+                tenant_id=target.tenant_id, dispatch=Dispatch.WAITING, deliver_until=moment + deliver_for, version=run.version)
         for number, target in enumerate(targets)
     )  # fmt: skip
     session().flush()
@@ -112,12 +136,14 @@ def adopt(run_id: str, owner: str, before: str | None) -> bool:
 def claim_step(step_id: int) -> bool:
     """Take a step that waits for its computer; whether it was this caller's to send."""
     statement = update(_STEP).where(_STEP.c.id == step_id, _STEP.c.dispatch == Dispatch.WAITING, _STEP.c.finished_at.is_(None))
-    return bool(session().execute(statement.values(dispatch=Dispatch.SENT, sent_at=now())).rowcount == 1)
+    values = {"dispatch": Dispatch.SENT, "sent_at": now(), "version": tick(CLOCK)}
+    return bool(session().execute(statement.values(values)).rowcount == 1)
 
 
 def step_started(step: RunStep) -> None:
     """The computer has begun it."""
     if step.status is StepStatus.PENDING:
+        step.version = tick(CLOCK)
         step.status, step.started_at = StepStatus.RUNNING, now()
         touch(step.run_id)
 
@@ -149,7 +175,7 @@ def finish_step(step: RunStep, outcome: str, exit_code: int | None, reason: str 
     status = StepStatus.SUCCEEDED if good else StepStatus.SKIPPED if outcome == "skipped" else StepStatus.FAILED
     values = {"status": status, "outcome": outcome, "exit_code": exit_code, "reason": reason[:500] if reason else None,
               "finished_at": now(), "duration_ms": duration_ms, "dispatch": Dispatch.DONE,
-              "started_at": step.started_at or step.sent_at}  # fmt: skip
+              "started_at": step.started_at or step.sent_at, "version": tick(CLOCK)}  # fmt: skip
     session().flush()
     first = update(_STEP).where(_STEP.c.id == step.id, _STEP.c.finished_at.is_(None)).values(values)
     if session().execute(first).rowcount != 1:
@@ -205,13 +231,14 @@ def request_cancel(run: Run, *, actor: Actor) -> None:
     """Ask a run to stop: what waits is cancelled at once, what runs on a computer is told. Raises Conflict once it ended."""
     if not run.is_open:
         raise Conflict("The run has ended already")
+    version = tick(CLOCK)
     run.request = "cancel"
     record(f"{run.kind.value}.cancel_requested", actor, subject_of(run))
     for step in steps_of(run.id):
         if step.finished_at is None and step.dispatch is Dispatch.WAITING:
             finish_step(step, "cancelled", None, f"Cancelled by {actor.name} before it was delivered", None)
         elif step.finished_at is None:
-            step.cancel = True
+            step.cancel, step.version = True, version
     touch(run.id)
     tick(DISPATCH)
 

@@ -1,6 +1,6 @@
 """What can be asked about runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,9 +10,10 @@ from sqlalchemy import Select, func, or_, select
 from app.actors import Actor
 from app.database import contains, session
 from app.errors import NotFound
-from app.runs.models import OPEN, Run, RunLog, RunStatus, RunStep
+from app.runs.models import OPEN, Run, RunLog, RunStatus, RunStep, StepStatus
 
 Scope = frozenset[str] | None
+TAIL_PIECES = 100
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,46 @@ def _where(base: Select[Any], wanted: RunFilter) -> Select[Any]:
     return query
 
 
-def versions(wanted: RunFilter, limit: int, offset: int) -> list[tuple[int, str, int]]:
-    """(row number, public id, version) of one page, newest first. Live lists key rows by number; a run has the hash of its id."""
-    columns: Any = select(Run.id, Run.version)
-    rows = session().execute(_where(columns, wanted).order_by(Run.created_at.desc(), Run.id).limit(limit).offset(offset))
-    return [(number_of(row[0]), row[0], row[1]) for row in rows]
+_SORTS: dict[str, Any] = {
+    "created": Run.created_at,
+    "title": Run.title,
+    "status": Run.status,
+    "who": Run.actor_name,
+    "kind": Run.kind,
+}
+SORT_KEYS = tuple(_SORTS)
+
+
+def _ordered(query: Select[Any], sort: str) -> Select[Any]:
+    column = _SORTS[sort.removeprefix("-")]
+    return query.order_by(column.desc() if sort.startswith("-") else column.asc(), Run.created_at.desc(), Run.id)
+
+
+def versions(wanted: RunFilter, limit: int, offset: int, sort: str = "-created") -> list[tuple[int, str, int]]:
+    """(number, public id, version) of one page, newest first unless something else is said."""
+    columns: Any = select(Run.number, Run.id, Run.version)
+    rows = session().execute(_ordered(_where(columns, wanted), sort).limit(limit).offset(offset))
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def ids_of(wanted: RunFilter) -> list[str]:
+    """The ids of all that match, newest first."""
+    return list(session().scalars(_ordered(_where(select(Run.id), wanted), "-created")))
+
+
+def visible_ids(ids: Iterable[str], scope: Scope) -> list[str]:
+    """Those of the ids that exist within the scope, newest first."""
+    query = _where(select(Run.id), RunFilter(scope=scope)).where(Run.id.in_([i.lower() for i in ids]))
+    return list(session().scalars(_ordered(query, "-created")))
+
+
+def each(wanted: RunFilter, sort: str = "-created", chunk: int = 500) -> Iterator[Run]:
+    """All that match, in order, fetched in chunks."""
+    ids = list(session().scalars(_ordered(_where(select(Run.id), wanted), sort)))
+    for start in range(0, len(ids), chunk):
+        found = by_ids(ids[start : start + chunk])
+        yield from (found[i] for i in ids[start : start + chunk] if i in found)
+        session().expunge_all()
 
 
 def number_of(run_id: str) -> int:
@@ -62,15 +98,27 @@ def number_of(run_id: str) -> int:
 
 def version_of(run_id: str, scope: Scope) -> list[tuple[int, str, int]]:
     """The same for one run; empty when it is gone or out of scope."""
-    columns: Any = select(Run.id, Run.version)
+    columns: Any = select(Run.number, Run.id, Run.version)
     rows = session().execute(_where(columns, RunFilter(scope=scope)).where(Run.id == run_id))
-    return [(number_of(row[0]), row[0], row[1]) for row in rows]
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def by_ids(ids: Iterable[str]) -> dict[str, Run]:
     """Runs by id."""
     wanted = list(ids)
     return {row.id: row for row in session().scalars(select(Run).where(Run.id.in_(wanted)))} if wanted else {}
+
+
+def by_numbers(numbers: Iterable[int]) -> dict[int, Run]:
+    """Runs by number."""
+    wanted = list(numbers)
+    return {row.number: row for row in session().scalars(select(Run).where(Run.number.in_(wanted)))} if wanted else {}
+
+
+def first_targets(run_ids: Iterable[str]) -> dict[str, RunStep]:
+    """Run id → its first step, for what a row says of its targets."""
+    query = select(RunStep).where(RunStep.run_id.in_(list(run_ids)), RunStep.position == 0)
+    return {step.run_id: step for step in session().scalars(query)}
 
 
 def count_runs(wanted: RunFilter) -> int:
@@ -94,9 +142,21 @@ def status_counts(wanted: RunFilter, *, fresh: bool = False) -> dict[str, int]:
     return known
 
 
+_open: TTLCache[Scope, int] = TTLCache(maxsize=256, ttl=1)
+
+
+def open_count(scope: Scope) -> int:
+    """How many have not ended; at most 1 s old."""
+    known = _open.get(scope)
+    if known is None:
+        known = _open[scope] = count_runs(RunFilter(scope=scope, status="open"))
+    return known
+
+
 def forget_counts() -> None:
     """Make this process count anew."""
     _counts.clear()
+    _open.clear()
 
 
 def get_run(run_id: str, actor: Actor) -> Run:
@@ -121,20 +181,61 @@ def get_step(run_id: str, position: int) -> RunStep:
     return row
 
 
+def _steps(run_id: str, status: str, columns: Any) -> Select[Any]:
+    query: Select[Any] = columns.where(RunStep.run_id == run_id)
+    return query.where(RunStep.status == status) if status else query
+
+
+def step_versions(run_id: str, status: str, limit: int, offset: int) -> list[tuple[int, str, int]]:
+    """(id, `step-<position>`, version) of one page of a run's steps; `status` narrows them."""
+    query = _steps(run_id, status, select(RunStep.id, RunStep.position, RunStep.version)).order_by(RunStep.position)
+    return [(row[0], f"step-{row[1]}", row[2]) for row in session().execute(query.limit(limit).offset(offset))]
+
+
+def step_counts(run_id: str) -> dict[str, int]:
+    """A run's steps by status, with `total`."""
+    query = _steps(run_id, "", select(RunStep.status, func.count())).group_by(RunStep.status)
+    found: dict[str, int] = {status.value: n for status, n in session().execute(query)}
+    return {status.value: found.get(status.value, 0) for status in StepStatus} | {"total": sum(found.values())}
+
+
+def steps_by_ids(ids: Iterable[int]) -> dict[int, RunStep]:
+    """Steps by id."""
+    return {step.id: step for step in session().scalars(select(RunStep).where(RunStep.id.in_(list(ids))))}
+
+
+def first_failed(run_id: str) -> int:
+    """The position of the first step that has failed, else 0."""
+    query = select(func.min(RunStep.position)).where(RunStep.run_id == run_id, RunStep.status == StepStatus.FAILED)
+    return int(session().scalar(query) or 0)
+
+
+def output_after(step_id: int, seq: int, limit: int) -> list[tuple[int, str, str]]:
+    """(seq, stream, text) of a step's pieces past a seq, in order."""
+    query = select(RunLog.seq, RunLog.stream, RunLog.text).where(RunLog.step_id == step_id, RunLog.seq > seq)
+    return [(row[0], row[1], row[2]) for row in session().execute(query.order_by(RunLog.seq).limit(limit))]
+
+
+def output_tail(step_id: int, lines: int, characters: int) -> tuple[list[tuple[int, str, str]], bool]:
+    """The last pieces of a step that hold so many lines or characters, in order, and whether there is more before them."""
+    pieces: list[tuple[int, str, str]] = []
+    held = size = 0
+    query = select(RunLog.seq, RunLog.stream, RunLog.text).where(RunLog.step_id == step_id).order_by(RunLog.seq.desc())
+    with session().execute(query.execution_options(yield_per=TAIL_PIECES)) as found:
+        for seq, stream, text in found:
+            pieces.append((seq, stream, text))
+            held, size = held + text.count("\n"), size + len(text)
+            if held > lines or size > characters:
+                break
+    return pieces[::-1], bool(pieces) and pieces[-1][0] > 1
+
+
 def log_after(run_id: str, after: int, limit: int, step_id: int | None = None) -> list[RunLog]:
     """Pieces of output past an id, in the order in which they came."""
     query = select(RunLog).where(RunLog.run_id == run_id, RunLog.id > after)
     if step_id is not None:
         query = query.where(RunLog.step_id == step_id)
     return list(session().scalars(query.order_by(RunLog.id).limit(limit)))
-
-
-def log_tail(run_id: str, limit: int, step_id: int | None = None) -> list[RunLog]:
-    """The last pieces of output, in order."""
-    query = select(RunLog).where(RunLog.run_id == run_id)
-    if step_id is not None:
-        query = query.where(RunLog.step_id == step_id)
-    return list(session().scalars(query.order_by(RunLog.id.desc()).limit(limit)))[::-1]
 
 
 def output_of(step: RunStep, limit: int = 5 << 20) -> dict[str, str]:

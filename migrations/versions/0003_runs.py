@@ -17,6 +17,7 @@ def upgrade() -> None:
 
     op.create_table('runs',
     sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('number', sa.BigInteger(), nullable=False),
     sa.Column('kind', sa.String(length=32), nullable=False),
     sa.Column('title', sa.String(length=500), nullable=False),
     sa.Column('tenant_id', sa.String(length=36), nullable=True),
@@ -37,7 +38,8 @@ def upgrade() -> None:
     sa.Column('succeeded', sa.Integer(), nullable=False),
     sa.Column('failed', sa.Integer(), nullable=False),
     sa.Column('version', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_runs'))
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_runs')),
+    sa.UniqueConstraint('number', name=op.f('uq_runs_number'))
     )
     with op.batch_alter_table('runs', schema=None) as batch_op:
         batch_op.create_index('ix_runs_created', ['created_at'], unique=False)
@@ -67,6 +69,7 @@ def upgrade() -> None:
     sa.Column('log_seq', sa.Integer(), nullable=False),
     sa.Column('log_bytes', sa.BigInteger(), nullable=False),
     sa.Column('dropped_bytes', sa.BigInteger(), nullable=False),
+    sa.Column('version', sa.BigInteger(), nullable=False),
     sa.ForeignKeyConstraint(['computer_id'], ['computers.id'], name=op.f('fk_run_steps_computer_id'), ondelete='SET NULL'),
     sa.ForeignKeyConstraint(['run_id'], ['runs.id'], name=op.f('fk_run_steps_run_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_run_steps')),

@@ -19,6 +19,7 @@ LAYER_OF = {
     "session": "entrance", "hub": "schemas", "viewer": "schemas", "watch": "entrance", "live": "schemas", "views": "entrance",
     "counters": "models", "health": "models", "dispatcher": "schemas", "conversation": "schemas", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "ws": "entrance",
     "users": "entrance", "bulk": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
+    "terminal": "models", "shown": "schemas",
 }  # fmt: skip
 PURE = {"models", "queries", "operations", "schemas", "rollups", "partitions"}
 SHARED = {"models", "queries", "operations"}
@@ -31,7 +32,6 @@ MAY = {
     ("commands/dispatcher", "connectors.registry"): "likewise",
     ("commands/conversation", "connectors.registry"): "likewise",
     ("commands/conversation", "connectors"): "likewise",
-    ("commands/api", "connectors.registry"): "likewise",
     ("sessions/ws", "auth.authenticator"): "likewise",
     ("sessions/api", "proxies.schemas"): "contract 003 shows proxies in its statistics",
     ("sessions/schemas", "proxies.schemas"): "likewise",
