@@ -31,11 +31,9 @@ COLUMNS = (
     Column("duration", "Duration", sortable=False),
 )
 KINDS = tuple((kind.value, kind.value.capitalize()) for kind in RunKind)
-CHIPS = (("", "All", "total"), ("open", "Open", "open"), ("queued", "Queued", "queued"), ("succeeded", "Succeeded", "succeeded"),
-         ("failed", "Failed", "failed"), ("timed_out", "Timed out", "timed_out"), ("cancelled", "Cancelled", "cancelled"),
-         ("lost", "Lost", "lost"))  # fmt: skip
-STEP_CHIPS = (("", "All", "total"), ("pending", "Waiting", "pending"), ("running", "Running", "running"),
-              ("succeeded", "Succeeded", "succeeded"), ("failed", "Failed", "failed"))  # fmt: skip
+CHIPS = (("", "All"), ("open", "Open"), ("queued", "Queued"), ("succeeded", "Succeeded"), ("failed", "Failed"),
+         ("timed_out", "Timed out"), ("cancelled", "Cancelled"), ("lost", "Lost"))  # fmt: skip
+STEP_CHIPS = (("", "All"), ("pending", "Waiting"), ("running", "Running"), ("succeeded", "Succeeded"), ("failed", "Failed"))
 STEPS_PAGE = 100
 
 

@@ -53,7 +53,9 @@ class Dispatch(StrEnum):
 
 
 class Run(Base):
-    """One piece of work. `number` is what live lists key its row by. `spec` is JSON that its driver understands; `request` is what somebody asked of it ("cancel").
+    """One piece of work. `number` is what live lists key its row by.
+
+    `spec` is JSON that its driver understands; `request` is what somebody asked of it ("cancel").
 
     While it runs, the process that `lease_owner` names keeps `lease_until` ahead; a run whose lease has ended is lost, or
     adopted when its driver allows that.

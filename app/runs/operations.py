@@ -90,9 +90,9 @@ def create_run(
     moment = now()
     tenants = {target.tenant_id for target in targets}
     run_id = str(uuid4())
-    run = Run(id=run_id, number=number_of(run_id), kind=kind, title=title[:500], spec=orjson.dumps(spec).decode(), actor_id=actor.id, actor_name=actor.name[:200],
-              tenant_id=tenants.pop() if len(tenants) == 1 else None, timeout_s=timeout_s, retry_of=retry_of,
-              total=len(targets), version=tick(CLOCK), created_at=moment)  # fmt: skip
+    run = Run(id=run_id, number=number_of(run_id), kind=kind, title=title[:500], spec=orjson.dumps(spec).decode(),
+              actor_id=actor.id, actor_name=actor.name[:200], tenant_id=tenants.pop() if len(tenants) == 1 else None,
+              timeout_s=timeout_s, retry_of=retry_of, total=len(targets), version=tick(CLOCK), created_at=moment)  # fmt: skip
     session().add(run)
     session().flush()
     session().add_all(

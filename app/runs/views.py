@@ -71,8 +71,9 @@ def download() -> Response:
 
 
 def _csv_row(run: Run) -> tuple[Any, ...]:
-    return (run.id, run.kind.value, run.title, run.status.value, run.reason, run.actor_name, iso(run.created_at), iso(run.started_at),
-            iso(run.finished_at), seconds_of(run), run.total, run.succeeded, run.failed, run.retry_of)  # fmt: skip
+    times = (iso(run.created_at), iso(run.started_at), iso(run.finished_at))
+    return (run.id, run.kind.value, run.title, run.status.value, run.reason, run.actor_name, *times, seconds_of(run), run.total,
+            run.succeeded, run.failed, run.retry_of)  # fmt: skip
 
 
 @bp.page("/runs/<run_id>/", permission=Permission.FLEET_READ)
@@ -81,10 +82,7 @@ def run(run_id: str) -> Response:
     found = queries.get_run(run_id, access.actor())
     state = live.snapshot(RUN, f"id={found.id}", access.actor().tenant_ids)
     head = _joined(RUN, state)
-    if pages.is_fragment():
-        response = make_response(head)
-    else:
-        response = make_response(_page(found, head, state.rev))
+    response = make_response(head if pages.is_fragment() else _page(found, head, state.rev))
     response.headers["X-Rev"] = str(state.rev)
     return response
 
