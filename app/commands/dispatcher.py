@@ -122,15 +122,25 @@ class Dispatcher:
             run = session().get(Run, step.run_id)
             if run.status is RunStatus.QUEUED:
                 operations.begin(run.id, self.owner)
+            step.memory = connection.memory
             message = message_of(run, step)
         _say(connection, **message)
 
     def resend(self, connection: Connection) -> None:
-        """After a reconnect: what was sent to the computer and has not ended is sent again; it runs each uuid once."""
-        with reading():
+        """After a reconnect: what was sent to the computer and has not ended is sent again; it runs each uuid once. A connector
+        that has lost its memory could not know: what was sent to it before is lost, and is not sent again."""
+        messages, ended = [], []
+        with unit_of_work():
             query = select(RunStep, Run).join(Run, Run.id == RunStep.run_id)
             query = query.where(RunStep.computer_id == connection.computer_id, RunStep.dispatch == Dispatch.SENT)
-            messages = [message_of(run, step) for step, run in session().execute(query.order_by(RunStep.id)).all()]
+            for step, run in session().execute(query.order_by(RunStep.id)).all():
+                if step.memory == connection.memory:
+                    messages.append(message_of(run, step))
+                else:
+                    operations.finish_step(step, "lost", None, "The connector was installed anew while it ran", None)
+                    ended.append(run.id)
+        for run_id in ended:
+            self.heard(run_id)
         for message in messages:
             self._told_to_cancel.discard(message["request_id"])
             _say(connection, **message)

@@ -15,7 +15,6 @@ from app.errors import DomainError, NotFound
 from app.fleet.models import Computer
 from app.fleet.queries import get_computer
 from app.runs import queries, shown
-from app.runs.live import RUN
 from app.runs.models import Run
 from app.web import access, live, pages
 from app.web.forms import show_error
@@ -54,7 +53,7 @@ def run_on_one(uuid: str) -> Response:
                 computer = get_computer(uuid, access.actor())
             else:
                 dispatcher_of(current_app).ring()
-                return make_response(redirect(f"/fleet/{computer.uuid}/console?run={run.id}#shown", 303))
+                return make_response(redirect(f"/fleet/{computer.uuid}/console?run={run.id}", 303))
         else:
             form.form_errors.append(f"{why}. Nothing was sent.")
             status = 503
@@ -99,7 +98,5 @@ def _page(computer: Computer, run: Run | None, form: CommandForm) -> str:
 def _shown(computer: Computer, run: Run | None) -> dict[str, Any]:
     if run is None:
         return {"run": None}
-    state = live.snapshot(RUN, f"id={run.id}", access.actor().tenant_ids)
     step = next(step for step in queries.steps_of(run.id) if step.computer_uuid == computer.uuid)
-    return {"run": run, "run_head": Markup("").join(live.rows(RUN, state.keys).values()), "run_rev": state.rev, "step": step,
-            "spec": orjson.loads(run.spec), "output": shown.tail(step)}  # fmt: skip
+    return {"run": run, "spec": orjson.loads(run.spec), **shown.viewer(run, step, access.actor().tenant_ids)}

@@ -33,6 +33,7 @@ class Connection:
     uuid: str
     key_id: str
     capabilities: frozenset[str] = frozenset()
+    memory: str | None = None  # names what the connector remembers of commands; another one has forgotten
     greeted: bool = False  # by a `hello`, which original agents do not send
     sending: threading.Lock = field(default_factory=threading.Lock)
 

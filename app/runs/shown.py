@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Response, stream_with_context
+from markupsafe import Markup
 
 from app.runs import queries, terminal
-from app.runs.models import RunStep
+from app.runs.live import RUN
+from app.runs.models import Run, RunStep
 from app.runs.terminal import Line
+from app.web import live
 
 MAX_LINES = 5000
 MAX_CHARACTERS = 2_000_000
@@ -36,6 +40,13 @@ def new(step: RunStep, after: int) -> Output:
     pieces = queries.output_after(step.id, after, PIECES)
     found, left_out = terminal.lines(((stream, text) for _, stream, text in pieces), MAX_LINES)
     return Output(found, pieces[-1][0] if pieces else after, left_out, len(pieces) == PIECES)
+
+
+def viewer(run: Run, step: RunStep, scope: live.Scope) -> dict[str, Any]:
+    """What `runs/_now.html` and `runs/_output.html` need on a page: the live head with its `rev`, the step and its output."""
+    state = live.snapshot(RUN, f"id={run.id}", scope)
+    head = Markup("").join(live.rows(RUN, state.keys).values())
+    return {"run_head": head, "run_rev": state.rev, "step": step, "output": tail(step)}
 
 
 def as_download(step: RunStep) -> Response:

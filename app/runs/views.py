@@ -11,7 +11,7 @@ from app.clock import iso
 from app.errors import Invalid, NotFound
 from app.fleet.queries import get_computer
 from app.runs import bp, operations, queries, shown
-from app.runs.live import CHIPS, KINDS, RUN, RUNS, STEP_CHIPS, STEPS, STEPS_PAGE, RunListQuery, seconds_of, steps_view
+from app.runs.live import CHIPS, KINDS, RUNS, STEP_CHIPS, STEPS, STEPS_PAGE, RunListQuery, seconds_of, steps_view
 from app.runs.models import Run, RunStep, StepStatus
 from app.shapes import Fixed
 from app.web import access, bulk, csv, live, pages
@@ -80,22 +80,20 @@ def _csv_row(run: Run) -> tuple[Any, ...]:
 def run(run_id: str) -> Response:
     """One run; with HX-Request its live head."""
     found = queries.get_run(run_id, access.actor())
-    state = live.snapshot(RUN, f"id={found.id}", access.actor().tenant_ids)
-    head = _joined(RUN, state)
-    response = make_response(head if pages.is_fragment() else _page(found, head, state.rev))
-    response.headers["X-Rev"] = str(state.rev)
-    return response
-
-
-def _page(found: Run, head: Markup, rev: int) -> str:
     who = access.actor()
     position = request.args.get("step", None, int)
     step = queries.get_step(found.id, queries.first_failed(found.id) if position is None else position)
-    return render_template(
-        "runs/run.html", run=found, head=head, rev=rev, spec=orjson.loads(found.spec), step=step, output=shown.tail(step),
-        may_command=who.is_person and who.can(Permission.FLEET_COMMAND), page_title=found.title[:80],
-        **_targets(found),
-    )  # fmt: skip
+    viewer = shown.viewer(found, step, who.tenant_ids)
+    if pages.is_fragment():
+        response = make_response(viewer["run_head"])
+    else:
+        may_command = who.is_person and who.can(Permission.FLEET_COMMAND)
+        response = make_response(render_template(
+            "runs/run.html", run=found, spec=orjson.loads(found.spec), may_command=may_command, page_title=found.title[:80],
+            **viewer, **_targets(found),
+        ))  # fmt: skip
+    response.headers["X-Rev"] = str(viewer["run_rev"])
+    return response
 
 
 def _targets(found: Run) -> dict[str, Any]:

@@ -32,6 +32,7 @@ MAY = {
     ("commands/dispatcher", "connectors.registry"): "likewise",
     ("commands/conversation", "connectors.registry"): "likewise",
     ("commands/conversation", "connectors"): "likewise",
+    ("commands/views", "runs.shown"): "the console has the same log viewer as the run",
     ("sessions/ws", "auth.authenticator"): "likewise",
     ("sessions/api", "proxies.schemas"): "contract 003 shows proxies in its statistics",
     ("sessions/schemas", "proxies.schemas"): "likewise",
