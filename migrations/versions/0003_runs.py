@@ -63,6 +63,7 @@ def upgrade() -> None:
     sa.Column('sent_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('memory', sa.String(length=36), nullable=True),
     sa.Column('cancel', sa.Boolean(), nullable=False),
     sa.Column('exit_code', sa.Integer(), nullable=True),
     sa.Column('duration_ms', sa.BigInteger(), nullable=True),
