@@ -8,13 +8,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Flask
 
 from app.auth.operations import forget_expired
+<<<<<<< HEAD
 from app.commands.operations import Keeper
+=======
+from app.clock import now
+>>>>>>> main
 from app.database import unit_of_work
 from app.extensions import db
 from app.factory import settings_of
@@ -23,7 +27,7 @@ from app.logging import get_logger
 from app.metrics import partitions, rollups
 from app.metrics.queries import Retention
 from app.proxies.checker import Checker, request_due
-from app.proxies.operations import end_rests
+from app.proxies.operations import age, end_rests
 from app.sessions import retention
 from app.system.queries import schema_heads
 
@@ -55,6 +59,14 @@ def jobs(app: Flask) -> list[Job]:
         with unit_of_work():
             forget_expired(absolute)
 
+    aged: list[datetime | None] = [None]
+
+    def let_proxies_age() -> None:
+        moment = now()
+        with unit_of_work(power_safe=False):
+            age(aged[0])
+        aged[0] = moment
+
     return [
         Job("sweep offline computers", 2, _sweep),
         Job("partitions", 3600, partitions.maintain),
@@ -63,6 +75,7 @@ def jobs(app: Flask) -> list[Job]:
         Job("keep runs", 1, keeper.keep),
         Job("end overdue steps", 1, keeper.end_overdue),
         Job("rested proxies", 5, _end_rests),
+        Job("windows of proxies", 60, let_proxies_age),
         Job("proxy checks", 1, checker.run),
         Job("due proxy checks", 30, lambda: request_due(settings)),
         Job("retain sessions", 600, lambda: retention.retain(*sessions_kept)),

@@ -8,7 +8,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
 
-from flask import Flask, Request, current_app, g, session
+from flask import Flask, Request, current_app, g, request, session
 from flask_login import UserMixin, current_user
 
 from app import tokens
@@ -28,6 +28,7 @@ from app.web.sockets import Socket
 
 PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 TOUCH_EVERY = timedelta(minutes=1)
+UNATTENDED = "X-Unattended"  # sent by what a page fetches by the clock: it must not keep the login of somebody who has left
 _key_readers: list[Callable[[str], Actor | None]] = []
 
 
@@ -64,7 +65,7 @@ def _load(token: str) -> SignedIn | None:
     if found is None:
         return None
     moment = now()
-    if moment - found.last_seen > min(TOUCH_EVERY, idle / 3):
+    if moment - found.last_seen > min(TOUCH_EVERY, idle / 3) and UNATTENDED not in request.headers:
         release()
         operations.touch_login(found.actor.login_id or "", moment)
     return SignedIn(token, found.actor)

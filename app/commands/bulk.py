@@ -23,7 +23,7 @@ def run_on_many() -> Response:
     computers_list = bulk.of("fleet")
     ids = computers_list.selection()
     found = by_ids(ids)
-    computers = [found[i] for i in ids if i in found]
+    computers = sorted((found[i] for i in ids if i in found), key=lambda computer: computer.name.lower())
     context = {"fields": computers_list.carry(ids), "targets": computers_list.shown(ids), "total": len(computers),
                "cancel": computers_list.back()}  # fmt: skip
     if not request.form.get("asked"):

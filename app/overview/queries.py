@@ -5,6 +5,25 @@ from typing import Any
 from app.actors import Actor, Permission
 from app.api_keys.queries import list_keys
 from app.auth.queries import list_users
+from app.proxies import queries as proxies
+from app.sessions.queries import active_sessions
+from app.sessions.statistics import hourly
+
+WORST = 8  # proxies on the front page
+
+
+def bots(scope: frozenset[str] | None) -> dict[str, Any] | None:
+    """Sessions now and of the last 24 hours, and the proxies that are not healthy; None where there is neither."""
+    counts = proxies.status_counts(proxies.ProxyFilter(scope=scope))
+    active, hours = active_sessions(scope), hourly(scope, 24)
+    good, bad = (sum(hour[status] for hour in hours) for status in ("completed", "failed"))
+    if not (counts["total"] or active or good + bad):
+        return None
+    rate = f"{100 * good / (good + bad):.1f}%" if good + bad else "–"
+    if rate == "100.0%":
+        rate = "100%" if not bad else "99.9%"
+    worst = proxies.unhealthy(scope, WORST) if counts["unhealthy"] else []
+    return {"active": active, "ended": good + bad, "failed": bad, "rate": rate, "counts": counts, "worst": worst}
 
 
 def checklist(actor: Actor, computers: int) -> list[dict[str, Any]]:

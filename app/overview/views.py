@@ -9,7 +9,7 @@ from app.fleet import queries as fleet
 from app.fleet.queries import ComputerFilter
 from app.journal.queries import EntryFilter, page_of_entries
 from app.overview import bp
-from app.overview.queries import checklist
+from app.overview.queries import bots, checklist
 from app.web import access, live, pages
 
 BUSIEST = "per_page=5&sort=-cpu&status=online"
@@ -27,6 +27,7 @@ def index() -> str:
         "full": fleet.fullest(scope, 90.0, 8),
         "busiest": _busiest(scope),
         "events": page_of_entries(EntryFilter(type="computer.*", tenant_ids=scope), 1, 8),
+        "bots": bots(scope) if access.actor().can(Permission.SESSIONS_READ) else None,
         "checklist": checklist(access.actor(), counts["total"]),
     }
     return render_template("overview/index.html", page_title="Overview", **context)

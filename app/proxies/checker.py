@@ -7,13 +7,12 @@ from datetime import timedelta
 from flask import Flask
 
 from app.actors import SYSTEM
-from app.clock import now, to_ms
 from app.config import Settings
 from app.database import reading, session, unit_of_work
 from app.factory import settings_of, vault_of
 from app.logging import get_logger
-from app.proxies import health, operations, queries
-from app.proxies.models import CheckStatus, Proxy, ProxyCheck
+from app.proxies import operations, queries
+from app.proxies.models import Proxy, ProxyCheck
 from app.proxy_check import CheckResult, check_through
 from app.vault import VaultError
 
@@ -76,29 +75,13 @@ def make(app: Flask, check_id: str) -> None:
     else:
         result = check_through(address, target, allow=settings_of(app).outbound_allow, timeout_s=TIMEOUT_S)
     with unit_of_work():
-        _store(check_id, result)
-
-
-def _store(check_id: str, result: CheckResult) -> None:
-    check: ProxyCheck | None = session().get(ProxyCheck, check_id)
-    if check is None or check.status is CheckStatus.DONE:
-        return
-    proxy = session().get(Proxy, check.proxy_id, with_for_update=True)
-    moment = now()
-    check.status, check.finished_at, check.lease_until = CheckStatus.DONE, moment, None
-    check.ok, check.latency_ms, check.http_status = result.ok, result.latency_ms, result.status
-    check.exit_address, check.error = result.exit_address, result.error[:500] if result.error else None
-    proxy.checked_at, proxy.check_ok, proxy.check_error = moment, result.ok, check.error
-    if result.ok and result.latency_ms is not None:
-        proxy.check_latency_ms = result.latency_ms
-        proxy.exit_address = result.exit_address or proxy.exit_address
-        proxy.latencies = health.add_latency(proxy.latencies, to_ms(moment), result.latency_ms)
-    operations.refresh(proxy)
+        operations.store_result(check_id, result)
 
 
 def request_due(settings: Settings) -> None:
     """Ask for the checks that the clock wants, when BINNACLE_PROXY_CHECK_MINUTES is set."""
     if settings.proxy_check_minutes:
         with unit_of_work():
-            for proxy in queries.stale_checks(timedelta(minutes=settings.proxy_check_minutes), 50):
-                operations.request_check(proxy, settings.proxy_check_url, actor=SYSTEM)
+            due = queries.stale_checks(timedelta(minutes=settings.proxy_check_minutes), 50)
+            if due:
+                operations.request_checks([proxy.id for proxy in due], settings.proxy_check_url, actor=SYSTEM)

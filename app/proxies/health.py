@@ -109,14 +109,24 @@ def reason(proxy: Any, moment: datetime) -> str:
     else:
         share = rate(proxy.successes, proxy.failures)
         limit = ", below 50 %" if share < BLACKLIST_BELOW else ", below 80 %" if share < FLAG_BELOW else ""
-        said.append(f"{share:.0%} of {ended:,} sessions succeeded{limit}".replace("%", " %").replace("  %", " %"))
+        said.append(f"{percent(proxy.successes, ended)} % of {_sessions(ended)} succeeded{limit}")
         good, bad = window(proxy.recent, moment)
         if good + bad and abs(rate(good, bad) - share) >= 0.1:
-            said.append(f"in the last hour {rate(good, bad):.0%} of {good + bad:,}".replace("%", " %"))
+            said.append(f"in the last hour {percent(good, good + bad)} % of {good + bad:,}")
     if proxy.check_ok is False:
-        said.append(f"the last check failed: {proxy.check_error}")
+        said.append(f"the last check failed: {proxy.check_error}" if proxy.check_error else "the last check failed")
     return "; ".join(said)
 
 
+def percent(part: int, whole: int) -> int:
+    """Whole percent, rounded down: what is below a limit is never shown as having reached it, nor 100 with a failure in it."""
+    return 100 * part // whole
+
+
+def _sessions(number: int) -> str:
+    return "1 session" if number == 1 else f"{number:,} sessions"
+
+
 def _ordinal(number: int) -> str:
-    return {2: "second", 3: "third"}.get(number, f"{number}th")
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return {2: "second", 3: "third"}.get(number, f"{number}{ending}")

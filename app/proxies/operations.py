@@ -1,31 +1,35 @@
 """What can be done with proxies: note what their sessions came to, rest them, enable, disable and check them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import delete, select, tuple_, update
 
 from app.actors import SYSTEM, Actor
 from app.bulk_sql import BulkInsert, BulkUpdate
-from app.clock import from_ms, now
+from app.clock import from_ms, now, to_ms
 from app.database import session
 from app.errors import Conflict
 from app.journal.operations import Happening, Subject, record, record_all, tick
-from app.proxies import health
-from app.proxies.models import Proxy, ProxyCheck, ProxyStatus, ProxyTarget
+from app.proxies import health, queries
+from app.proxies.models import CheckStatus, Proxy, ProxyCheck, ProxyStatus, ProxyTarget
 from app.proxy_address import mask
+from app.proxy_check import CheckResult
 from app.vault import Vault
 
 CLOCK = "proxies"
+KEPT_CHECKS = 100  # of each proxy
 _PROXIES: Any = Proxy.__table__
 _TARGETS: Any = ProxyTarget.__table__
 _STATE = (
     "status", "uses", "successes", "failures", "latency_us", "latency_count", "failures_in_row", "good_in_row", "offences",
     "cooldown_until", "recent", "latencies", "last_used", "last_error", "country",
 )  # fmt: skip
-_FIXED = ("id", "uuid", "tenant_id", "fingerprint", "address", "enabled", "disabled_by", "check_ok", "check_error")
+_FIXED = (
+    "id", "uuid", "tenant_id", "fingerprint", "address", "enabled", "disabled_by", "check_ok", "check_error", "check_latency_ms",
+)  # fmt: skip
 _READ = select(*(_PROXIES.c[name] for name in (*_FIXED, *_STATE)))
 _save = BulkUpdate(_PROXIES, (*_STATE, "version", "id"))
 _TARGET_STATE = ("successes", "failures", "failures_in_row", "recent", "last_error", "last_at")
@@ -51,13 +55,16 @@ class Exits:
     _by_key: dict[tuple[str, str], Any] = field(default_factory=dict)
     _targets: dict[tuple[int, str], Any] = field(default_factory=dict)
     _known_targets: set[tuple[int, str]] = field(default_factory=set)
+    _asked: set[tuple[int, str]] = field(default_factory=set)
     _changed: set[int] = field(default_factory=set)
     _changed_targets: set[tuple[int, str]] = field(default_factory=set)
+    _version: int = 0
 
     def load(
         self, ids: Iterable[int], named: Iterable[tuple[str, str, str | None]], targets: Iterable[tuple[int, str | None]]
     ) -> None:
         """Read proxies by internal id and by (tenant, whole address, target host), and the targets of some (proxy, host)."""
+        self._version = tick(CLOCK)  # first: what a person changes meanwhile waits, or would be overwritten
         wanted, hosts = set(ids), {(proxy_id, host) for proxy_id, host in targets if host}
         for row in session().execute(_READ.where(_PROXIES.c.id.in_(wanted))).mappings() if wanted else ():
             self._keep(row)
@@ -67,11 +74,14 @@ class Exits:
             for row in session().execute(query).mappings():
                 self._keep(row)
             hosts |= {(self._by_key[key].id, host) for key, host in keys if host and key in self._by_key}
-        if hosts:
-            query = _READ_TARGETS.where(tuple_(_TARGETS.c.proxy_id, _TARGETS.c.host).in_(hosts))
-            for row in session().execute(query).mappings():
-                self._targets[row["proxy_id"], row["host"]] = _State(row)
-                self._known_targets.add((row["proxy_id"], row["host"]))
+        self._load_targets(hosts)
+
+    def _load_targets(self, hosts: set[tuple[int, str]]) -> None:
+        self._asked |= hosts
+        query = _READ_TARGETS.where(tuple_(_TARGETS.c.proxy_id, _TARGETS.c.host).in_(hosts))
+        for row in session().execute(query).mappings() if hosts else ():
+            self._targets[row["proxy_id"], row["host"]] = _State(row)
+            self._known_targets.add((row["proxy_id"], row["host"]))
 
     def _keep(self, row: Any) -> Any:
         if row["id"] in self._by_id:
@@ -117,10 +127,13 @@ class Exits:
         proxy.__dict__.update(streak.__dict__)
         if success and duration_us is not None:
             proxy.latency_us, proxy.latency_count = proxy.latency_us + duration_us, proxy.latency_count + 1
-            proxy.latencies = health.add_latency(proxy.latencies, at_ms, duration_us / 1000)
+            if proxy.check_latency_ms is None:  # checks measure better
+                proxy.latencies = health.add_latency(proxy.latencies, at_ms, duration_us / 1000)
         self._changed.add(proxy_id)
         if host:
             key = proxy_id, host
+            if key not in self._asked:  # its session got this proxy or this target within the batch
+                self._load_targets({key})
             target: Any = self._targets.get(key)
             if target is None:
                 target = self._targets[key] = _State({"successes": 0, "failures": 0, "failures_in_row": 0, "recent": "[]",
@@ -142,13 +155,13 @@ class Exits:
         """Write what has changed, and journal each change of status."""
         if not self._changed:
             return
-        version, happened = tick(CLOCK), []
+        happened = []
         for proxy_id in self._changed:
             proxy = self._by_id[proxy_id]
             status = health.status_of(proxy, self.moment)
             if status is not proxy.status:
                 happened.append(_status_changed(proxy, status, self.moment))
-            proxy.status, proxy.version = status, version
+            proxy.status, proxy.version = status, self._version
         connection = session().connection()
         rows = [tuple(getattr(self._by_id[i], name) for name in (*_STATE, "version", "id")) for i in sorted(self._changed)]
         _save(connection, rows)
@@ -168,46 +181,119 @@ def _status_changed(proxy: Any, status: ProxyStatus, moment: datetime, actor: Ac
     return Happening("proxy.status_changed", actor, subject_of(proxy), said)
 
 
-def refresh(proxy: Proxy, actor: Actor = SYSTEM) -> None:
-    """Give the row the status that follows from it now; journal a change."""
+def refresh(proxy: Proxy, version: int, actor: Actor = SYSTEM) -> None:
+    """Give the row the status that follows from it now; journal a change. `version` was taken before the row was locked."""
     moment = now()
-    proxy.version = tick(CLOCK)
+    proxy.version = version
     status = health.status_of(proxy, moment)
     if status is not proxy.status:
         record_all([_status_changed(proxy, status, moment, actor)])
         proxy.status = status
 
 
+def locked(ids: Sequence[int]) -> list[Proxy]:
+    """The rows as they are now, locked against other writers; `tick(CLOCK)` comes first."""
+    query = select(Proxy).where(Proxy.id.in_(ids)).order_by(Proxy.id).with_for_update(of=Proxy)
+    return list(session().scalars(query, execution_options={"populate_existing": True}))
+
+
 def set_enabled(proxy: Proxy, enabled: bool, *, actor: Actor) -> None:
     """Enable (which also ends a rest and forgives its offences) or disable it."""
-    proxy.enabled, proxy.disabled_by = enabled, None if enabled else actor.name[:200]
-    if enabled:
-        proxy.cooldown_until, proxy.failures_in_row, proxy.offences = None, 0, 0
-    record("proxy.enabled" if enabled else "proxy.disabled", actor, subject_of(proxy))
-    refresh(proxy, actor)
+    change_enabled([proxy.id], enabled, actor=actor)
+
+
+def change_enabled(ids: Sequence[int], enabled: bool, *, actor: Actor, keep_rest: bool = False) -> list[Proxy]:
+    """Enable or disable several, and return those that changed. `keep_rest`: enabling does not end a rest nor forgive offences,
+    which makes it the exact inverse of disabling."""
+    version, changed = tick(CLOCK), []
+    for proxy in locked(ids):
+        forgives = enabled and not keep_rest
+        if proxy.enabled is enabled and not (forgives and (proxy.cooldown_until or proxy.offences)):
+            continue
+        proxy.enabled, proxy.disabled_by = enabled, None if enabled else actor.name[:200]
+        if forgives:
+            proxy.cooldown_until, proxy.failures_in_row, proxy.offences = None, 0, 0
+        record("proxy.enabled" if enabled else "proxy.disabled", actor, subject_of(proxy))
+        refresh(proxy, version, actor)
+        changed.append(proxy)
+    return changed
 
 
 def request_check(proxy: Proxy, target: str, *, actor: Actor) -> ProxyCheck:
     """Ask for an active check; the worker makes it. Raises Conflict while one is waiting or running."""
-    waiting = session().scalar(
-        select(ProxyCheck.id).where(ProxyCheck.proxy_id == proxy.id, ProxyCheck.finished_at.is_(None)).limit(1)
-    )
-    if waiting:
+    made = request_checks([proxy.id], target, actor=actor)
+    if not made:
         raise Conflict("A check of this proxy is under way already")
-    check = ProxyCheck(proxy_id=proxy.id, target=target, requested_by=actor.name[:200])
-    session().add(check)
+    return made[0]
+
+
+def request_checks(ids: Sequence[int], target: str, *, actor: Actor) -> list[ProxyCheck]:
+    """Ask for a check of several; those with one waiting or running are left out."""
+    version = tick(CLOCK)  # first: its lock makes two who ask at once wait for each other
+    waiting, made = queries.under_check(ids), []
+    proxies = [proxy for proxy in locked(ids) if proxy.id not in waiting]
+    for proxy in proxies:
+        made.append(ProxyCheck(proxy_id=proxy.id, target=target, requested_by=actor.name[:200]))
+        proxy.version = version
+    session().add_all(made)
+    record_all([Happening("proxy.check_requested", actor, subject_of(proxy), {"target": target}) for proxy in proxies])
     session().flush()
-    proxy.version = tick(CLOCK)
-    record("proxy.check_requested", actor, subject_of(proxy), target=target)
-    return check
+    return made
+
+
+def store_result(check_id: str, result: CheckResult) -> None:
+    """Store what came of a check, once, and forget the proxy's oldest ones."""
+    version = tick(CLOCK)
+    check: ProxyCheck | None = session().get(ProxyCheck, check_id)
+    if check is None or check.status is CheckStatus.DONE:
+        return
+    (proxy,) = locked([check.proxy_id])
+    moment = now()
+    check.status, check.finished_at, check.lease_until = CheckStatus.DONE, moment, None
+    check.ok, check.latency_ms, check.http_status = result.ok, result.latency_ms, result.status
+    check.exit_address, check.error = result.exit_address, result.error[:500] if result.error else None
+    proxy.checked_at, proxy.check_ok, proxy.check_error = moment, result.ok, check.error
+    if result.ok and result.latency_ms is not None:
+        before = "[]" if proxy.check_latency_ms is None else proxy.latencies  # not mixed with durations of sessions
+        proxy.check_latency_ms = result.latency_ms
+        proxy.exit_address = result.exit_address or proxy.exit_address
+        proxy.latencies = health.add_latency(before, to_ms(moment), result.latency_ms)
+    refresh(proxy, version)
+    session().flush()
+    old = list(session().scalars(queries.older_checks(proxy.id, KEPT_CHECKS)))
+    if old:
+        session().execute(delete(ProxyCheck).where(ProxyCheck.id.in_(old)), execution_options={"synchronize_session": False})
 
 
 def end_rests(limit: int = 500) -> int:
     """Give proxies whose rest is over their status back; returns how many (the worker asks again at `limit`)."""
     moment = now()
-    query = select(Proxy).where(Proxy.cooldown_until <= moment).limit(limit).with_for_update(skip_locked=True, of=Proxy)
-    rows = list(session().scalars(query))
-    for proxy in rows:
-        proxy.cooldown_until = None
-        refresh(proxy)
-    return len(rows)
+    due = select(Proxy.id).where(Proxy.cooldown_until <= moment).limit(limit)
+    ids = list(session().scalars(due))
+    if not ids:
+        return 0
+    version = tick(CLOCK)
+    for proxy in locked(ids):
+        if proxy.cooldown_until is not None and proxy.cooldown_until <= moment:
+            proxy.cooldown_until = None
+            refresh(proxy, version)
+    return len(ids)
+
+
+def age(since: datetime | None) -> int:
+    """Let tables show anew what reads differently than it did at `since` (None: whatever was measured), because time has passed:
+    the last hour and the latencies of the day. Returns how many proxies that are."""
+    moment = now()
+    before = since or moment
+    changed = [
+        proxy_id
+        for proxy_id, recent, latencies in queries.measured()
+        if since is None
+        or health.window(recent, before) != health.window(recent, moment)
+        or health.hourly_latency(latencies, before) != health.hourly_latency(latencies, moment)
+    ]
+    if changed:
+        version = tick(CLOCK)
+        table = update(_PROXIES).where(_PROXIES.c.id.in_(changed))
+        session().execute(table.values(version=version))
+    return len(changed)

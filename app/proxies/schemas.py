@@ -1,6 +1,8 @@
 """JSON shapes of proxies: contract 003's, and our own `/api/v1/proxies`."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
@@ -8,7 +10,14 @@ from pydantic import BaseModel, Field
 from app.clock import iso
 from app.proxies import health
 from app.proxies.models import Proxy, ProxyCheck, ProxyStatus, ProxyTarget
+from app.proxies.queries import dead_targets
 from app.shapes import Body, Query
+
+CSV_COLUMNS = (
+    "id", "address", "tenant", "status", "reason", "enabled", "uses", "successes", "failures", "success_rate",
+    "last_hour_successes", "last_hour_failures", "dead_targets", "latency_ms", "country", "exit_address", "last_used",
+    "cooldown_until", "offences", "last_error",
+)  # fmt: skip
 
 
 class ProxyStats(BaseModel):
@@ -176,3 +185,20 @@ def proxy_out(proxy: Proxy, targets: list[ProxyTarget], checks: list[ProxyCheck]
         "last_error": proxy.last_error, "exit_address": proxy.exit_address,
         "targets": [target_out(target, moment) for target in targets], "checks": [check_out(check) for check in checks],
     }  # fmt: skip
+
+
+def csv_rows(proxies: Iterable[Proxy], moment: datetime) -> Iterator[tuple[Any, ...]]:
+    """Proxies as rows of CSV_COLUMNS; the rate is 0 to 1, the latency in ms, both empty while unknown."""
+    left = iter(proxies)
+    while part := list(islice(left, 500)):
+        dead = dead_targets([proxy.id for proxy in part])
+        for proxy in part:
+            good, bad = health.window(proxy.recent, moment)
+            ended = proxy.successes + proxy.failures
+            yield (
+                proxy.uuid, proxy.address, proxy.tenant.name, health.status_of(proxy, moment).value, health.reason(proxy, moment),
+                proxy.enabled, proxy.uses, proxy.successes, proxy.failures,
+                round(health.rate(proxy.successes, proxy.failures), 4) if ended else None, good, bad, dead.get(proxy.id, []),
+                latency_ms(proxy) or None, proxy.country, proxy.exit_address, proxy.last_used,
+                proxy.cooldown_until if proxy.in_cooldown(moment) else None, proxy.offences, proxy.last_error,
+            )  # fmt: skip

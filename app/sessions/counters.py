@@ -10,6 +10,7 @@ from typing import Any
 
 from app.sessions.models import BLOCK, HOUR_MS
 
+COLOURS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")  # what steers a terminal
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _QUOTED = re.compile(r"'[^']{0,200}'|\"[^\"]{0,200}\"")
 _IDS = re.compile(r"\b(?=[0-9a-f-]*[0-9])[0-9a-f]{8,}(?:-[0-9a-f]{4,}){0,4}\b|0x[0-9a-f]+", re.IGNORECASE)
@@ -18,8 +19,9 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalised(error: str) -> str:
-    """An error message without what differs from time to time: addresses, quoted names, ids and numbers: ≤ 500 characters."""
-    text = _URL.sub("<url>", error[:4000])
+    """An error message without what differs from time to time: addresses, quoted names, ids, numbers, and a terminal's colours:
+    ≤ 500 characters."""
+    text = _URL.sub("<url>", COLOURS.sub("", error[:4000]))
     text = _QUOTED.sub("<text>", text)
     text = _IDS.sub("<id>", text)
     text = _NUMBERS.sub("<n>", text)

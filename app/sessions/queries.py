@@ -260,6 +260,18 @@ def timeline(row: BotSession, limit: int, after: int = 0) -> list[Event]:
     return list(session().scalars(query.order_by(Event.id).limit(limit)))
 
 
+def timeline_versions(row_id: int, event_type: str, limit: int, offset: int) -> list[tuple[int, str, int]]:
+    """(id, public id, version) of one page of a session's events, oldest first; `event_type` may be empty."""
+    query = _events(select(Event.id), EventFilter(event_type=event_type, session_row=row_id))
+    return [(i, str(i), i) for i in session().scalars(query.order_by(Event.id).limit(limit).offset(offset))]
+
+
+def place_of_event(row_id: int, event_id: int) -> int:
+    """How many events of a session come before one."""
+    query = select(func.count(Event.id)).where(Event.session_row == row_id, Event.id < event_id)
+    return int(session().scalar(query) or 0)
+
+
 # -- the feed ----------------------------------------------------------------------------------------------------------
 
 

@@ -113,3 +113,10 @@ def count_error_groups(scope: Scope, tenant: str = "") -> int:
     """How many groups there are."""
     query = select(func.count()).select_from(ErrorGroup).where(ErrorGroup.n > 0)
     return int(session().scalar(query.where(*within(ErrorGroup.tenant_id, scope, tenant))) or 0)
+
+
+def error_message(scope: Scope, key: str) -> str | None:
+    """The message of a group of errors by its key; None when no group has it."""
+    query = select(ErrorGroup.message).where(ErrorGroup.key == key, *within(ErrorGroup.tenant_id, scope))
+    message: str | None = session().scalar(query.limit(1))
+    return message

@@ -1,5 +1,6 @@
 """API documentation pages, without the internet; search; the icon at its old address."""
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Response, current_app, make_response, redirect, render_template, request
@@ -46,7 +47,7 @@ def settings() -> Response:
 
 @bp.page("/search", permission=Permission.SIGNED_IN)
 def search() -> str:
-    """What the palette shows for `q`: pages, then computers by name, address, serial number, user or tag."""
+    """What the palette shows for `q`: pages, computers by name, address, serial number, user or tag, and the rooms' things."""
     text = request.args.get("q", "").strip()[:200]
     who = access.actor()
     found: list[dict[str, Any]] = pages.find_pages(text)
@@ -55,4 +56,6 @@ def search() -> str:
         found += [{"label": c.name, "href": f"/fleet/{c.uuid}/", "icon": "device-desktop",
                    "note": " · ".join(filter(None, (c.address, c.tenant.name, c.os_name)))}
                   for c in fleet.page(wanted, "name", 12, 0)]  # fmt: skip
+    if text:
+        found = found[:12] + [asdict(one) for one in pages.find_things(text)]
     return render_template("system/_search.html", found=found[:16], q=text)

@@ -3,6 +3,7 @@
 The text is RFC 4180; what a spreadsheet would run as a formula begins with a ' (RELIABILITY 15). A NULL is an empty cell.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -35,6 +36,11 @@ class Cell:
     expression: Any
     kind: Kind
 
+    @property
+    def is_quoted(self) -> bool:
+        """Whether its cells stand in quotes, all but the empty ones."""
+        return self.kind in (Kind.TEXT, Kind.JSON)
+
 
 def _text(value: str) -> Sql:
     """A constant, written into the statement: the database then has nothing to bind, and folds it."""
@@ -45,14 +51,9 @@ def _number(value: int) -> Sql:
     return literal_column(str(value), Integer)
 
 
-def _quoted(value: Sql, opening: Sql) -> Sql:
-    return opening.concat(func.replace(value, _text('"'), _text('""'))).concat(_text('"'))
-
-
-def _guarded(value: Sql) -> Sql:
-    first = func.substr(value, _number(1), _number(1))
-    dangerous = first.in_([_text(character) for character in DANGEROUS])
-    return _quoted(value, case((dangerous, _text("\"'")), else_=_text('"')))
+def _inert(value: Sql) -> Sql:
+    dangerous = func.substr(value, _number(1), _number(1)).in_([_text(character) for character in DANGEROUS])
+    return case((dangerous, _text("'").concat(value)), else_=value)
 
 
 def _digits(value: Sql, places: int) -> Sql:
@@ -77,34 +78,44 @@ def _seconds(us: Sql) -> Sql:
     return cast(us.op("/")(_number(1_000_000)), Text).concat(_text(".")).concat(kept)
 
 
-def _cell(cell: Cell, dialect: str) -> Sql:
+def value(cell: Cell, dialect: str) -> Sql:
+    """The text of a cell, not quoted yet; NULL for none."""
     match cell.kind:
         case Kind.TEXT:
-            written = _guarded(type_coerce(cell.expression, String))
-        case Kind.JSON:
-            written = _quoted(type_coerce(cell.expression, String), _text('"'))
-        case Kind.WORD:
-            written = type_coerce(cell.expression, String)
+            return _inert(type_coerce(cell.expression, String))
+        case Kind.JSON | Kind.WORD:
+            return type_coerce(cell.expression, String)
         case Kind.INTEGER:
-            written = cast(cell.expression, Text)
+            return cast(cell.expression, Text)
         case Kind.TIME:
-            written = _time(type_coerce(cell.expression, Integer), dialect)
+            return _time(type_coerce(cell.expression, Integer), dialect)
         case Kind.SECONDS:
-            written = _seconds(type_coerce(cell.expression, Integer))
+            return _seconds(type_coerce(cell.expression, Integer))
         case Kind.BOOLEAN:
-            written = case((cell.expression.is_(True), _text("true")), (cell.expression.is_(False), _text("false")))
-    return func.coalesce(written, _text(""), type_=String)
+            return case((cell.expression.is_(True), _text("true")), (cell.expression.is_(False), _text("false")))
 
 
-def line(cells: tuple[Cell, ...], dialect: str) -> Sql:
+def line(cells: Sequence[Cell], dialect: str) -> Sql:
     """One row as a line that ends with CR LF."""
-    whole = _cell(cells[0], dialect)
-    for cell in cells[1:]:
-        whole = whole.concat(_text(",")).concat(_cell(cell, dialect))
-    return whole.concat(_text("\r\n"))
+    parts: list[Sql] = []
+    for cell in cells:
+        text = value(cell, dialect)
+        if cell.is_quoted:
+            text = _text('"').concat(func.replace(text, _text('"'), _text('""'))).concat(_text('"'))
+        parts += [_text(","), func.coalesce(text, _text(""), type_=String)]
+    whole = parts[1]
+    for part in [*parts[2:], _text("\r\n")]:
+        whole = whole.concat(part)
+    return whole
 
 
-def joined(lines: Any, dialect: str) -> Sql:
-    """The lines of a sorted subquery as one text, in its order."""
-    name = "string_agg" if dialect == "postgresql" else "group_concat"
-    return getattr(func, name)(lines, _text(""), type_=String)  # type: ignore[no-any-return]
+def copy_command(select: str, cells: Sequence[Cell]) -> str:
+    """PostgreSQL's COPY of a SELECT whose columns are `value` of the cells, named by `name_of`."""
+    quoted = ", ".join(name_of(number) for number, cell in enumerate(cells) if cell.is_quoted)
+    force = f", FORCE_QUOTE ({quoted})" if quoted else ""
+    return f"COPY ({select}) TO STDOUT WITH (FORMAT csv{force})"
+
+
+def name_of(number: int) -> str:
+    """The name of a column of a COPY."""
+    return f"cell_{number}"

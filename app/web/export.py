@@ -1,33 +1,41 @@
-"""CSV of a whole table, written by the database and streamed in chunks: Python only passes texts of many lines on.
+"""CSV of a whole table, written by the database and streamed: Python only passes texts of many lines on. Newest rows first.
 
-A chunk is the next rows below a key, newest first, read in a transaction of its own. So a client may take an hour over
-its download: between two chunks nothing is held, no snapshot, no connection. SQLite answers on the process's own thread; its
-chunks are as small as it takes to hold up nobody for more than BUDGET_S, also when a filter matches hardly a row.
+SQLite answers on the process's own thread. So it is asked for chunks, as small as it takes to hold up nobody for more than
+BUDGET_S, also when a filter matches hardly a row; each is a transaction of its own, and between two of them nothing is held.
+
+PostgreSQL answers with one COPY. A client that reads slowly keeps its connection for as long as it reads, so the connection is
+taken out of the pool, and a process makes only MOST_COPIES of them at a time.
 """
 
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from flask import Response
-from sqlalchemy import BigInteger, Connection, Select, bindparam, func, select
+from sqlalchemy import BigInteger, Connection, Engine, Select, bindparam, func, select
 
-from app.database import session
+from app.database import release, session
+from app.errors import Unavailable
 from app.extensions import db
 from app.web import csv
-from app.web.csv_sql import Cell, Kind, joined, line
+from app.web.csv_sql import Cell, Kind, copy_command, line, name_of, value
 
 __all__ = ["Cell", "Export", "Kind", "stream"]
 
 BUDGET_S = 0.002
 MAX_CHUNK_BYTES = 512 << 10
-FIRST_ROWS, FEWEST_ROWS = 64, 4
-MOST_ROWS = {"sqlite": 512, "postgresql": 2048}  # a round trip to PostgreSQL costs more, and holds nobody up
+FEWEST_ROWS, FIRST_ROWS, MOST_ROWS = 4, 64, 512
 FIRST_WIDTH = 4096
+MOST_COPIES = 4
+COPY_BUFFER_BYTES = 64 << 10
+AT_ONCE = "SET enable_sort = off; SET max_parallel_workers_per_gather = 0"  # along an index, from the first row on
 
 Narrow = Callable[[Select[Any]], Select[Any]]
+_copies = threading.BoundedSemaphore(MOST_COPIES)
 
 
 @dataclass(frozen=True)
@@ -40,71 +48,72 @@ class Export:
     columns: tuple[Cell, ...]
 
     @property
-    def header(self) -> str:
+    def header(self) -> bytes:
         """The first line."""
-        return ",".join(cell.header for cell in self.columns) + "\r\n"
+        return (",".join(cell.header for cell in self.columns) + "\r\n").encode()
 
 
 def stream(export: Export, narrow: Narrow) -> Response:
     """A download of the rows that `narrow` leaves of the table. Rows that come after this moment are not in it.
 
-    The first chunk is read here, in the caller's transaction, so that a database that is away is an error and not half a file."""
-    engine = db.engine
-    walk = _Walk(export, narrow, engine.dialect.name)
-    connection = session().connection()
-    walk.begin(connection)
-    first = (export.header + walk.step(connection)).encode()
-    del connection
+    Raises Unavailable when too many are under way. It begins here: a database that is away is an error and not half a file."""
+    source = _Copy if db.engine.dialect.name == "postgresql" else _Walk
+    rows = source(export, narrow, session().connection(), db.engine)
+    response = csv.attachment(_with_header(export, rows.chunks()), export.name)
+    response.call_on_close(rows.close)
+    return response
 
-    def chunks() -> Iterator[bytes]:
-        yield first
-        while not walk.done:
-            _give_way()
-            with engine.connect() as own:
-                text = walk.step(own)
-            if text:
-                yield text.encode()
 
-    return csv.attachment(chunks(), export.name)
+def _with_header(export: Export, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield export.header
+    yield from chunks
+
+
+def _ends(key: Any, connection: Connection) -> tuple[int, int]:
+    """The smallest and the largest key of this moment; (1, 0) when there is none."""
+    ends = select(select(func.min(key)).scalar_subquery(), select(func.max(key)).scalar_subquery())
+    bottom, top = connection.execute(ends).one()
+    return (1, 0) if top is None else (bottom, top)
 
 
 class _Walk:
-    """The way through the keys, from the newest at the beginning down to the oldest."""
+    """SQLite: the way through the keys, down from the newest."""
 
-    def __init__(self, export: Export, narrow: Narrow, dialect: str) -> None:
-        self._key = export.key
-        self._most = MOST_ROWS[dialect]
+    def __init__(self, export: Export, narrow: Narrow, connection: Connection, engine: Engine) -> None:
+        self._engine = engine
         self._rows, self._width = FIRST_ROWS, FIRST_WIDTH
-        self._top, self._bottom = 0, 1
-        rows = narrow(select(self._key.label("key"), line(export.columns, dialect).label("line")))
-        rows = rows.where(self._key <= bindparam("top", type_=BigInteger), self._key >= bindparam("floor", type_=BigInteger))
-        chunk = rows.order_by(self._key.desc()).limit(bindparam("rows", type_=BigInteger)).subquery()
-        self._statement = select(joined(chunk.c.line, dialect), func.count(), func.min(chunk.c.key))
+        key = export.key
+        rows = narrow(select(key.label("key"), line(export.columns, "sqlite").label("line")))
+        rows = rows.where(key <= bindparam("top", type_=BigInteger), key >= bindparam("floor", type_=BigInteger))
+        chunk = rows.order_by(key.desc()).limit(bindparam("rows", type_=BigInteger)).subquery()
+        self._statement = select(func.group_concat(chunk.c.line, ""), func.count(), func.min(chunk.c.key))
+        self._bottom, self._top = _ends(key, connection)
+        self._first = self._step(connection)
 
-    @property
-    def done(self) -> bool:
-        """Whether all rows have been read."""
-        return self._top < self._bottom
+    def chunks(self) -> Iterator[bytes]:
+        """The lines, many at a time."""
+        yield self._first
+        while self._top >= self._bottom:
+            _give_way()
+            with self._engine.connect() as connection:
+                lines = self._step(connection)
+            if lines:
+                yield lines
 
-    def begin(self, connection: Connection) -> None:
-        """Take the keys between which the rows of this moment are."""
-        ends = select(select(func.min(self._key)).scalar_subquery(), select(func.max(self._key)).scalar_subquery())
-        bottom, top = connection.execute(ends).one()
-        if top is not None:
-            self._bottom, self._top = bottom, top
+    def close(self) -> None:
+        """Nothing is held."""
 
-    def step(self, connection: Connection) -> str:
-        """The next lines; none when no row matches in the next stretch of keys, or all have been read."""
-        if self.done:
-            return ""
+    def _step(self, connection: Connection) -> bytes:
+        """The next lines; none when no row matches in the next stretch of keys."""
         floor = max(self._bottom, self._top - self._width + 1)
         started = time.thread_time()
         text, found, lowest = connection.execute(self._statement, {"top": self._top, "floor": floor, "rows": self._rows}).one()
-        took = time.thread_time() - started if connection.dialect.name == "sqlite" else 0.0
+        took = time.thread_time() - started
         full = found == self._rows
         self._top = (lowest if full else floor) - 1
-        self._pace(full, took, len(text or ""))
-        return text or ""
+        lines = (text or "").encode()
+        self._pace(full, took, len(lines))
+        return lines
 
     def _pace(self, full: bool, took: float, size: int) -> None:
         """Make the next step smaller after a costly one and larger after a cheap one."""
@@ -114,9 +123,68 @@ class _Walk:
                 self._width = max(FEWEST_ROWS, self._width // 2)
         elif took < BUDGET_S / 2 and size < MAX_CHUNK_BYTES / 2:
             if full:
-                self._rows = min(self._most, self._rows * 2)
+                self._rows = min(MOST_ROWS, self._rows * 2)
             else:
                 self._width *= 2
+
+
+def _some(rows: Any) -> Generator[Any, Any, list[bytes]]:
+    """The next lines of a psycopg Copy, without the LF that PostgreSQL ends them with; none at the end.
+
+    Its own `read` waits for each row anew, which takes twice the time."""
+    lines, size = list[bytes](), 0
+    while size < COPY_BUFFER_BYTES and (row := (yield from rows._read_gen())):
+        lines.append(bytes(row[:-1]))
+        size += len(row)
+    return lines
+
+
+class _Copy:
+    """PostgreSQL: one COPY on a connection of its own."""
+
+    def __init__(self, export: Export, narrow: Narrow, connection: Connection, engine: Engine) -> None:
+        self._slots: list[threading.BoundedSemaphore] = []
+        self._connection: Connection | None = None
+        cells = (value(cell, "postgresql").label(name_of(number)) for number, cell in enumerate(export.columns))
+        _, top = _ends(export.key, connection)
+        rows = narrow(select(*cells)).where(export.key <= top).order_by(export.key.desc())
+        compiled = rows.compile(dialect=engine.dialect, compile_kwargs={"render_postcompile": True})
+        self._command = copy_command(str(compiled), export.columns)
+        self._values = {name: given.value if isinstance(given, Enum) else given for name, given in compiled.params.items()}
+        release()  # or this request would hold one connection of the pool while it waits for another
+        if not _copies.acquire(blocking=False):
+            raise Unavailable("Too many exports are under way; try again soon", retry_after=10)
+        self._slots.append(_copies)
+        try:
+            self._connection = engine.connect()
+            self._connection.detach()
+        except BaseException:
+            self.close()
+            raise
+
+    def chunks(self) -> Iterator[bytes]:
+        """The lines, many at a time."""
+        assert self._connection is not None
+        driver: Any = self._connection.connection.dbapi_connection
+        try:
+            driver.execute(AT_ONCE)
+            with driver.cursor() as cursor, cursor.copy(self._command, self._values) as rows:
+                while lines := driver.wait(_some(rows)):
+                    yield b"\r\n".join([*lines, b""])
+                    _give_way()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection; doing it again changes nothing."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        while self._slots:
+            self._slots.pop().release()
+
+    def __del__(self) -> None:
+        self.close()  # an answer that another one took the place of is never closed
 
 
 _always_writable: list[int] = []

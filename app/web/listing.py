@@ -103,7 +103,8 @@ class ListQuery(Query):
 
 @dataclass(frozen=True)
 class Listing:
-    """A page of a list without its rows, as templates take it: `app.web.parts` keeps what is rendered for equal ones."""
+    """A page of a list without its rows, as templates take it: `app.web.parts` keeps what is rendered for equal ones. `lead` is
+    how many cells a row has before its first column."""
 
     path: str
     query_model: ListQuery
@@ -111,6 +112,7 @@ class Listing:
     options: Fixed[str, tuple[tuple[str, str], ...]]
     counts: Fixed[str, int]
     view_key: str
+    lead: int = 1
 
     @property
     def page(self) -> int:
@@ -150,8 +152,8 @@ class Listing:
 
     @property
     def hidden(self) -> str:
-        """Classes of the table that hide the columns not shown; the first column is the table's second, after the ticks."""
-        return "".join(f" bn-h{place}" for place, column in enumerate(self.columns, 2) if not column["shown"])
+        """Classes of the table that hide the columns not shown; with a cell for the ticks the first column is its second."""
+        return "".join(f" bn-h{place}" for place, column in enumerate(self.columns, self.lead + 1) if not column["shown"])
 
     @cached_property
     def filters(self) -> dict[str, str]:

@@ -58,6 +58,16 @@ class Tab:
     place: int
 
 
+@dataclass(frozen=True)
+class Found:
+    """Something that the search palette shows."""
+
+    label: str
+    href: str
+    icon: str
+    note: str = ""
+
+
 @dataclass
 class Toast:
     """A message after an action; `undo` is `{url, label, fields}` for a reversible one."""
@@ -71,6 +81,7 @@ class Toast:
 _nav: list[NavItem] = []
 _settings: list[SettingsTab] = []
 _tabs: dict[str, list["Tab"]] = {}
+_finders: list[tuple[Permission, Callable[[str], Sequence[Found]]]] = []
 TenantList = Callable[[frozenset[str] | None], Sequence[Fixed[str, str]]]
 _tenant_lists: list[TenantList] = []
 
@@ -157,6 +168,17 @@ def find_pages(text: str) -> list[dict[str, Any]]:
     return [
         {"label": label, "href": href, "icon": icon, "note": "Page"} for label, href, icon in known if needle in label.lower()
     ]
+
+
+def add_finder(permission: Permission, find: Callable[[str], Sequence[Found]]) -> None:
+    """A room announces how the search palette finds its things by a text (at import)."""
+    if (permission, find) not in _finders:
+        _finders.append((permission, find))
+
+
+def find_things(text: str) -> list[Found]:
+    """What the rooms find, of what the actor may read."""
+    return [found for permission, find in _finders if access.actor().can(permission) for found in find(text)]
 
 
 def _navigation() -> tuple[Fixed[str, Any], ...]:

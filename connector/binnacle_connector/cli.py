@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import __version__, log
-from .config import ConfigError, check_ca_file, default_config_file, default_state_dir, load
+from .config import (
+    ConfigError,
+    check_ca_file,
+    check_commands,
+    default_config_file,
+    default_state_dir,
+    load,
+    read_file,
+)
 
 EPILOG = "The key is best kept out of the command line, where `ps` shows it: use --config or BINNACLE_KEY."
 
@@ -32,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--server", metavar="URL", help="the console's address (BINNACLE_SERVER)")
     parser.add_argument("--key", help="this computer's key, chatops_… (BINNACLE_KEY)")
     parser.add_argument("--interval", metavar="SECONDS", help="until the server sets one: 1 to 3600, default 10")
+    parser.add_argument(
+        "--no-commands", dest="commands", action="store_const", const="no", help="refuse every command of the server"
+    )
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
     parser.add_argument("--once", action="store_true", help="print one sample as JSON and exit")
     parser.add_argument("--inventory", action="store_true", help="print the inventory as JSON and exit")
@@ -49,6 +60,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--no-start", action="store_true", help="leave systemd alone, only write or remove the unit"
         )
+    install.add_argument(
+        "--no-commands",
+        dest="commands",
+        action="store_const",
+        const="no",
+        default=argparse.SUPPRESS,
+        help="a service that refuses every command and is sandboxed",
+    )
     install.add_argument("--print", action="store_true", help="print the unit and change nothing")
     for command in (enrol, install):
         _shared(command, inherited=True)
@@ -140,12 +159,14 @@ def _install(arguments: argparse.Namespace) -> int:
     from . import service
 
     config, state_dir = _paths(arguments)
+    given = {"config": str(config), "state_dir": str(state_dir), "commands": arguments.commands}
     if arguments.print:
-        print(service.unit(config.absolute(), state_dir.absolute()), end="")
+        chosen = arguments.commands or read_file(config, must_exist=False).get("commands")
+        print(service.unit(config.absolute(), state_dir.absolute(), check_commands(chosen)), end="")
         return 0
-    load({"config": str(config), "state_dir": str(state_dir)}, {})
-    path = service.install(config, state_dir, arguments.unit_dir, start=not arguments.no_start)
-    print(f"Installed {path}.")
+    commands = load(given, {}).commands
+    path = service.install(config, state_dir, commands, arguments.unit_dir, start=not arguments.no_start)
+    print(f"Installed {path}. {'The console may run commands here as root.' if commands else 'It runs no commands.'}")
     return 0
 
 

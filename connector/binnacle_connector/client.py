@@ -54,7 +54,7 @@ class Client(threading.Thread):
                 if not self._stopping.is_set():
                     logger.warning("%s", self._describe(lost))
             except sqlite3.Error as error:
-                logger.error("the spool failed: %s", error)
+                logger.error("what is kept on the disk failed: %s", error)
             except Exception as error:
                 logger.error("the connection failed: %s: %s", type(error).__name__, error)
             if not self._stopping.is_set():
@@ -73,6 +73,7 @@ class Client(threading.Thread):
             connection.close()
             self._connection = None
             if session is not None:
+                session.close()
                 self._learn(session)
 
     def _learn(self, session: Session) -> None:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 DEFAULT_INTERVAL = 10
 MIN_INTERVAL, MAX_INTERVAL = 1, 3600
 LOG_LEVELS = ("debug", "info", "warning", "error")
-FILE_KEYS = ("server", "key", "interval", "state_dir", "ca_file", "log_level")
+FILE_KEYS = ("server", "key", "interval", "state_dir", "ca_file", "log_level", "commands")
+ENVIRONMENT = {"commands": "BINNACLE_CONNECTOR_COMMANDS"}  # a name that says whose it is, beside the console's settings
 AGENT_PATH = "/api/v1/agents/ws"
 ENROL_PATH = "/api/v1/agents/enrol"
 
@@ -31,6 +32,7 @@ class Settings(NamedTuple):
     state_dir: Path
     ca_file: str | None
     log_level: str
+    commands: bool = True
 
     @property
     def socket_url(self) -> str:
@@ -97,6 +99,14 @@ def check_interval(value: Any) -> int:
     if not MIN_INTERVAL <= number <= MAX_INTERVAL:
         raise ConfigError(f"The interval must be a whole number of seconds from 1 to 3600, not {str(value)[:40]!r}.")
     return number
+
+
+def check_commands(value: Any) -> bool:
+    """Whether the server may run commands here: true, yes, on, 1 or their opposites. Raises ConfigError."""
+    text = "yes" if value is None else str(value).strip().lower()
+    if text not in ("1", "yes", "true", "on", "0", "no", "false", "off"):
+        raise ConfigError("The setting commands must be true or false.")
+    return text in ("1", "yes", "true", "on")
 
 
 def check_ca_file(value: str | None) -> str | None:
@@ -169,7 +179,7 @@ def load(arguments: dict[str, Any], environ: dict[str, str] | None = None) -> Se
     named = arguments.get("config") or env.get("BINNACLE_CONFIG")
     merged = read_file(Path(named)) if named else read_file(default_config_file(), must_exist=False)
     for name in FILE_KEYS:
-        chosen = arguments.get(name) or env.get("BINNACLE_" + name.upper())
+        chosen = arguments.get(name) or env.get(ENVIRONMENT.get(name, "BINNACLE_" + name.upper()))
         if chosen is not None and chosen != "":
             merged[name] = chosen
     server, key = _text(merged, "server"), _text(merged, "key")
@@ -187,4 +197,5 @@ def load(arguments: dict[str, Any], environ: dict[str, str] | None = None) -> Se
         state_dir=Path(_text(merged, "state_dir") or default_state_dir()).expanduser(),
         ca_file=check_ca_file(_text(merged, "ca_file")),
         log_level=level,
+        commands=check_commands(merged.get("commands")),
     )

@@ -12,7 +12,9 @@ from typing import Any
 
 from . import __version__
 from .client import Client
+from .commands import Commands
 from .config import ConfigError, Settings
+from .ledger import Ledger
 from .log import logger
 from .sampler import SamplingThread
 from .session import Parts, Timing
@@ -27,14 +29,16 @@ DEFAULT_TIMING = Timing()
 
 
 class Connector:
-    """Sampling, inventory and network, started and stopped together."""
+    """Sampling, inventory, commands and network, started and stopped together."""
 
     def __init__(self, settings: Settings, state: StateDir, timing: Timing = DEFAULT_TIMING) -> None:
         self.spool = Spool(state.spool)
         self._waker = Waker()
         self._sampler = SamplingThread(self.spool, settings.interval, self._waker.ring)
         self._watch = InventoryWatch(state.inventory, self._waker.ring)
-        parts = Parts(settings.key, state.connector_id(), self.spool, self._sampler, self._watch, timing)
+        patience = timing.output_ack
+        self.commands = Commands(Ledger(state.commands), self._waker.ring, settings.commands, patience)
+        parts = Parts(settings.key, state.connector_id(), self.spool, self._sampler, self._watch, self.commands, timing)
         self._client = Client(settings, parts, self._waker)
         self._stopping = threading.Event()
         self._starter = threading.Thread(target=self._start_network, name="starter", daemon=True)
@@ -60,8 +64,9 @@ class Connector:
         )
 
     def stop(self) -> None:
-        """End within 2 s. What was not delivered waits in the spool."""
+        """End within 2 s, or 4 s when commands run. What was not delivered waits on the disk."""
         self._stopping.set()
+        self.commands.stop()
         self._watch.stop()
         self._sampler.stop()
         self._starter.join(0.2)
@@ -69,6 +74,7 @@ class Connector:
             self._client.stop()
         self._sampler.join(0.4)
         self.spool.close()
+        self.commands.close()
 
 
 class Signals:

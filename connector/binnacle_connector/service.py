@@ -1,4 +1,4 @@
-"""The systemd service: a hardened unit around the connector, installed and removed in one step."""
+"""The systemd service: a unit around the connector, installed and removed in one step."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ RestartSec=5
 RestartPreventExitStatus=2
 TimeoutStopSec=10
 UMask=0077
+{powers}
+[Install]
+WantedBy=multi-user.target
+"""
+
+# Commands do what an administrator does at a terminal: install packages, load modules, write anywhere, with more memory
+# and processes than a program needs that only measures. Every line of the sandbox would break some of it.
+_FREE = """\
+# The console runs commands here as root, so this service is not sandboxed; `install --no-commands` writes one that is.
+# A command that runs out of memory is not the service's end, and a stop lets the connector end its commands and say so.
+OOMPolicy=continue
+KillMode=mixed
+TasksMax=infinity
+"""
+
+_SANDBOX = """\
 MemoryMax=256M
 TasksMax=64
 Nice=5
@@ -52,9 +68,6 @@ RestrictSUIDSGID=yes
 LockPersonality=yes
 SystemCallArchitectures=native
 # ProtectProc and PrivateDevices stay off: processes are counted and disks measured.
-
-[Install]
-WantedBy=multi-user.target
 """
 
 
@@ -66,9 +79,10 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"' if escaped != text or " " in text or "'" in text or not text else text
 
 
-def unit(config: Path, state_dir: Path, python: str = sys.executable) -> str:
-    """The unit's text. The key is in the config file, so that neither `ps` nor the unit shows it."""
+def unit(config: Path, state_dir: Path, commands: bool = True, python: str = sys.executable) -> str:
+    """The unit's text: sandboxed without `commands`. The key is in the config file, so that nothing here shows it."""
     words = [python, "-m", "binnacle_connector", "--config", str(config), "--state-dir", str(state_dir)]
+    words += [] if commands else ["--no-commands"]
     folder = Path(__file__).resolve().parent.parent
     environment = "Environment=PYTHONUNBUFFERED=1\n"
     if not any(Path(known).resolve() == folder for known in [*site.getsitepackages(), site.getusersitepackages()]):
@@ -77,15 +91,18 @@ def unit(config: Path, state_dir: Path, python: str = sys.executable) -> str:
         environment += f"StateDirectory={NAME}\nStateDirectoryMode=0700\n"
     else:
         environment += f"ReadWritePaths={_quoted(str(state_dir))}\n"
-    return _UNIT.format(command=" ".join(map(_quoted, words)), environment=environment)
+    powers = _FREE if commands else _SANDBOX
+    return _UNIT.format(command=" ".join(map(_quoted, words)), environment=environment, powers=powers)
 
 
-def install(config: Path, state_dir: Path, unit_dir: Path = UNIT_DIR, start: bool = True) -> Path:
+def install(
+    config: Path, state_dir: Path, commands: bool = True, unit_dir: Path = UNIT_DIR, start: bool = True
+) -> Path:
     """Write the unit and, with `start`, enable and start it. Raises ConfigError with what to do about it."""
     _require_linux()
     path = unit_dir / f"{NAME}.service"
     try:
-        path.write_text(unit(config.absolute(), state_dir.absolute()), "utf-8")
+        path.write_text(unit(config.absolute(), state_dir.absolute(), commands), "utf-8")
         path.chmod(0o644)
     except OSError as error:
         raise ConfigError(f"The unit {path} cannot be written: {error.strerror}; run this as root.") from None

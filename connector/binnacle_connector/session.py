@@ -8,8 +8,10 @@ import time
 from typing import Any, Callable, NamedTuple, Protocol
 
 from . import __version__
+from .commands import Commands
 from .config import MAX_INTERVAL, MIN_INTERVAL
 from .log import brief, logger
+from .relay import Relay
 from .spool import MAX_SEQ, Spool
 from .watch import Snapshot
 from .wire import Connection, ConnectionLost
@@ -20,10 +22,12 @@ MAX_COMPLAINTS = 10
 
 
 class Timing(NamedTuple):
-    """Seconds: the opening, an ack, a silent peer, our pings, the longest wait a server may ask for, the back-off."""
+    """Seconds: the opening, an ack of samples and of output, a silent peer, our pings, the longest wait that a server
+    may ask for, the back-off."""
 
     opening: float = 15.0
     ack: float = 10.0
+    output_ack: float = 15.0
     dead: float = 90.0
     ping: float = 30.0
     longest_retry: float = 60.0
@@ -56,6 +60,7 @@ class Parts(NamedTuple):
     spool: Spool
     beat: Beat
     inventory: Inventory
+    commands: Commands
     timing: Timing
 
 
@@ -65,6 +70,7 @@ class Session:
     def __init__(self, connection: Connection, parts: Parts, max_batch: int = MAX_BATCH) -> None:
         self._connection, self._parts = connection, parts
         self._spool, self._timing = parts.spool, parts.timing
+        self._relay = Relay(parts.commands, self._send, self._complain)
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "auth_success": self._on_auth_success,
             "hello_ok": self._on_hello_ok,
@@ -75,6 +81,7 @@ class Session:
             "pong": lambda message: None,
             "metrics_received": lambda message: None,
             "error": lambda message: self._complain("the server reports: %s", brief(message.get("message"))),
+            **self._relay.handlers,
         }
         self._opening_until: float | None = time.monotonic() + self._timing.opening
         self._authenticated = False
@@ -111,6 +118,10 @@ class Session:
             except (ValueError, RecursionError) as error:
                 self._complain("a message was ignored: %s", brief(str(error)))
 
+    def close(self) -> None:
+        """The connection is gone: whoever waits for it to take more goes on without it."""
+        self._relay.close()
+
     def dispatch(self, message: Any) -> None:
         """Hand one decoded message to what handles its type; anything else is logged and ignored."""
         kind = message.get("type") if isinstance(message, dict) else None
@@ -145,6 +156,9 @@ class Session:
             moments.append(self._ack_until)
         elif self._live and self._spool.pending and self._send_after > time.monotonic():
             moments.append(self._send_after)
+        due = self._relay.next_due()
+        if due is not None:
+            moments.append(due)
         return min(moments)
 
     def _ping_at(self) -> float:
@@ -165,7 +179,7 @@ class Session:
     # What we say
 
     def _push(self) -> None:
-        """Send what is due: a changed inventory, and the next samples when none are unacknowledged."""
+        """Send what is due: a changed inventory, the next samples when none are unacknowledged, and from commands."""
         if not self._live:
             return
         if self._parts.inventory.digest not in ("", self._sent_digest):
@@ -179,6 +193,7 @@ class Session:
                 self._awaited = rows[-1].seq
                 self._ack_until = time.monotonic() + self._timing.ack
                 self._send_with({"type": "samples"}, "samples", f"[{samples}]")
+        self._relay.push()
 
     # What the server says
 
@@ -192,8 +207,9 @@ class Session:
             "connector_id": self._parts.connector_id,
             "version": __version__,
             "interval": self._parts.beat.interval,
-            "capabilities": CAPABILITIES,
+            "capabilities": CAPABILITIES + ["commands"] * self._parts.commands.enabled,
             "spool": {"pending": self._spool.pending, "dropped": self._spool.dropped},
+            **self._relay.introduction(),
         }
         self._send_with(hello, "inventory", snapshot.text)
         self._sent_digest = snapshot.digest
@@ -215,6 +231,7 @@ class Session:
         elif acked is not None:
             self._complain("a wrong acked was ignored: %s", brief(acked))
         self._live, self._opening_until = True, None
+        self._relay.open(message.get("time"))
         self.since = time.monotonic()
         logger.info("connected: %d samples wait, %d were dropped so far", self._spool.pending, self._spool.dropped)
 

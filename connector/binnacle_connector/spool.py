@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from .log import logger
+from .storage import Layout, is_corruption, open_or_replace
 
 MAX_AGE = 24 * 3600.0
 MAX_BYTES = 64 * 1024 * 1024
@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS samples (seq INTEGER PRIMARY KEY, at REAL NOT NULL, b
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('last_seq', 0), ('dropped', 0), ('refused', 0), ('confirmed', 0);
 """
+_LAYOUT = Layout("spool", _SCHEMA, "samples", ("seq", "at", "body"))
 
 
 class Row(NamedTuple):
@@ -51,7 +52,7 @@ class Spool:
         self._lock = threading.RLock()
         self._unsaved: deque[Row] = deque()
         self._acked = 0
-        self._db = _open_or_replace(path)
+        self._db = open_or_replace(path, _LAYOUT)
         meta = dict(self._db.execute("SELECT name, value FROM meta"))
         self._last_seq = self._known = int(meta["last_seq"])
         self._confirmed = int(meta["confirmed"])
@@ -82,9 +83,9 @@ class Spool:
 
     def _after_failure(self, error: sqlite3.Error) -> None:
         """Replace a file that broke under us, and keep what waits in memory within bounds."""
-        if _is_corruption(error):
+        if is_corruption(error):
             self._db.close()
-            self._db = _open_or_replace(self.path)
+            self._db = open_or_replace(self.path, _LAYOUT)
             self._rows, self._bytes = self._measure(self._last_seq)
             with self._db:
                 self._set(last_seq=self._last_seq, dropped=self.dropped, confirmed=self._confirmed)
@@ -204,50 +205,3 @@ class Spool:
 
     def _set(self, **values: int) -> None:
         self._db.executemany("UPDATE meta SET value = ? WHERE name = ?", [(v, k) for k, v in values.items()])
-
-
-def _is_corruption(error: sqlite3.Error) -> bool:
-    """Whether the file itself is bad, and not the disk, the rights or a lock around it."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-
-
-def _open_or_replace(path: Path) -> sqlite3.Connection:
-    """Open the file; one that is no spool is set aside (the newest three are kept) and a new one started."""
-    try:
-        return _open(path)
-    except sqlite3.DatabaseError as error:
-        if not _is_corruption(error):
-            raise
-        aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-        logger.error(
-            "the spool %s is unusable (%s): it is kept as %s and a new one is started", path, error, aside.name
-        )
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    path.replace(aside)
-    for old in sorted(path.parent.glob(f"{path.name}.corrupt-*"))[:-3]:
-        old.unlink(missing_ok=True)
-    return _open(path)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """Open and check the file. Every commit is on the disk before it returns. Raises sqlite3.DatabaseError."""
-    path.touch(mode=0o600)
-    db = sqlite3.connect(str(path), check_same_thread=False, timeout=5)
-    try:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA wal_autocheckpoint = 200")
-        db.execute("PRAGMA cache_size = -512")
-        verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(str(verdict))
-        db.executescript(_SCHEMA)
-        if [column[1] for column in db.execute("PRAGMA table_info(samples)")] != ["seq", "at", "body"]:
-            raise sqlite3.DatabaseError("its tables are not a spool's")
-        db.commit()
-    except BaseException:
-        db.close()
-        raise
-    return db

@@ -31,6 +31,10 @@ class StateDir:
         return self.path / "spool.db"
 
     @property
+    def commands(self) -> Path:
+        return self.path / "commands.db"
+
+    @property
     def inventory(self) -> Path:
         return self.path / "inventory.json"
 

@@ -17,7 +17,11 @@ LAYER_OF = {
     "models": "models", "queries": "queries", "operations": "operations", "rollups": "queries", "partitions": "operations",
     "schemas": "schemas", "forms": "schemas", "writer": "operations", "authenticator": "schemas", "registry": "schemas",
     "session": "entrance", "hub": "schemas", "viewer": "schemas", "watch": "entrance", "live": "schemas", "views": "entrance",
+<<<<<<< HEAD
     "counters": "models", "health": "models", "dispatcher": "schemas", "conversation": "schemas", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "ws": "entrance",
+=======
+    "counters": "models", "health": "models", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "rows": "schemas", "ws": "entrance",
+>>>>>>> main
     "users": "entrance", "bulk": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
     "terminal": "models", "shown": "schemas",
 }  # fmt: skip
@@ -36,6 +40,7 @@ MAY = {
     ("sessions/ws", "auth.authenticator"): "likewise",
     ("sessions/api", "proxies.schemas"): "contract 003 shows proxies in its statistics",
     ("sessions/schemas", "proxies.schemas"): "likewise",
+    ("overview/queries", "sessions.statistics"): "how the sessions of a day went, from the counters",
     ("connectors/session", "metrics.schemas"): "the socket and the HTTP push take the same sample",
     ("connectors/session", "metrics.writer"): "the process's one writer of samples",
 }

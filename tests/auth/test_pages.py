@@ -107,6 +107,28 @@ def test_an_idle_login_ends(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None
     assert browser.get("/fleet/").status_code == 303
 
 
+def test_what_a_page_fetches_by_the_clock_does_not_keep_a_login(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    from datetime import timedelta
+
+    from app import clock
+    from app.auth import queries
+
+    browser, real, passed = cast.browser("bob"), clock.now, timedelta()
+    for module in ("authenticator", "queries"):
+        monkeypatch.setattr(f"app.auth.{module}.now", lambda: real() + passed)
+
+    def after(minutes: int, **headers: str) -> int:
+        nonlocal passed
+        passed = timedelta(minutes=minutes)
+        queries.forget_logins()
+        return int(browser.get("/sessions/charts", headers={"HX-Request": "true"} | headers).status_code)
+
+    unattended = {"X-Unattended": "1"}
+    assert after(20) == 200
+    assert after(45, **unattended) == 200, "a person was here 25 minutes ago"
+    assert after(55, **unattended) == 401, "35 minutes"
+
+
 def test_changing_my_password_keeps_me_signed_in_and_ends_my_other_logins(cast: Cast) -> None:
     here, elsewhere = cast.browser("bob"), cast.browser("bob")
     new = "another-fine-password"

@@ -81,10 +81,12 @@ class Peer:
         self.headers = {name.lower(): value for name, value in pairs}
         environ = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in self.headers.items()}
         self.raw = sock
+        self._sending = threading.Lock()
         self.ws = simple_websocket.Server.accept({**environ, "werkzeug.socket": sock}, max_message_size=5 * 1024 * 1024)
 
     def send(self, message: Any) -> None:
-        self.ws.send(message if isinstance(message, (str, bytes)) else json.dumps(message))
+        with self._sending:
+            self.ws.send(message if isinstance(message, (str, bytes)) else json.dumps(message))
 
     def receive(self) -> dict[str, Any]:
         return json.loads(self.ws.receive())
@@ -119,6 +121,7 @@ class Console:
         self.hello_ok: dict[str, Any] = {}
         self.on_auth: Callable[[Peer], bool] = self.admit
         self.on_samples: Callable[[Peer, dict[str, Any]], None] = self.store
+        self.on_other: Callable[[Peer, dict[str, Any]], None] = lambda peer, message: None
         self._listener: socket.socket | None = None
         self.open()
 
@@ -167,6 +170,8 @@ class Console:
                     self.on_samples(peer, message)
                 elif message["type"] == "ping":
                     peer.send({"type": "pong"})
+                else:
+                    self.on_other(peer, message)
         except (simple_websocket.ConnectionClosed, LocalProtocolError, OSError):
             return
 
@@ -209,8 +214,10 @@ class Machine:
         self.state = StateDir(folder / "state")
         self.running: list[Connector] = []
 
-    def start(self, url: str, timing: Timing = QUICK, interval: Any = 0.02, ca_file: str | None = None) -> Connector:
-        settings = Settings(url, KEY, interval, self.state.path, ca_file, "info")
+    def start(
+        self, url: str, timing: Timing = QUICK, interval: Any = 0.02, ca_file: str | None = None, commands: bool = True
+    ) -> Connector:
+        settings = Settings(url, KEY, interval, self.state.path, ca_file, "info", commands)
         connector = Connector(settings, self.state, timing)
         self.running.append(connector)
         connector.start()

@@ -236,6 +236,7 @@ def test_axe_finds_nothing_on_any_page_in_light_and_dark(
     # Without motion: axe must not measure a colour that is on its way to another.
     still = Desk(browser, product, storage_state=desk.context.storage_state(), viewport=SIZES[size], reduced_motion="reduce")
     page, found, wide = still.tab(), [], []
+    report_sessions(product)
     for path in pages(still, fleet):
         page.goto(path)
         page.evaluate(AXE)
@@ -266,6 +267,25 @@ def test_axe_finds_nothing_on_the_pages_of_strangers_and_of_errors(browser: Brow
     assert all(seen)
 
 
+def report_sessions(product: Launched) -> None:
+    """What a bot reports of a session that runs and one that failed."""
+    with product.programs() as programs:
+        for name in ("bot-1", "bot-2"):
+            body = {
+                "session_id": name,
+                "profile_id": "p",
+                "target_url": "https://example.com/",
+                "proxy": "10.0.0.1:80",
+                "country": "US",
+            }
+            programs.post("/api/sessions/register", json=body).raise_for_status()
+            for kind in ("navigation", "screenshot", "error"):
+                details = {"url": "https://example.com/1.png", "message": "gone", "more": [1]}
+                event = {"session_id": name, "event_type": kind, "details": details}
+                programs.post("/api/events", json=event).raise_for_status()
+        programs.post("/api/sessions/end", json={"session_id": "bot-1", "success": False, "error": "gone"}).raise_for_status()
+
+
 def pages(desk: Desk, fleet: list[str]) -> list[str]:
     """Every page that has an address; those of this machine for a computer's tabs, as it has everything to show."""
     own = own_page(desk)
@@ -277,7 +297,10 @@ def pages(desk: Desk, fleet: list[str]) -> list[str]:
             f"{own}metrics", f"{own}console", f"{own}console?run={run}", "/runs/", "/runs/?q=nothing-has-this-name", f"/runs/{run}/",
             f"{own}software", f"{own}events", f"{own}edit", f"{own}delete", f"/fleet/{fleet[5]}/",
             f"/fleet/{fleet[5]}/metrics", "/settings/account", "/settings/users", "/settings/users/new", user, "/settings/tenants",
-            tenant, "/settings/api-keys", key, "/settings/audit"]  # fmt: skip
+            tenant, "/settings/api-keys", key, "/settings/audit", "/sessions/", "/sessions/?q=nothing-has-this-name", "/sessions/charts",
+            "/sessions/events", "/sessions/errors", "/sessions/views/new?q=bot", link_on(desk, "/sessions/", "#rows a.bn-name"),
+            link_on(desk, "/sessions/events", "#rows a.bn-word"),
+            "/proxies/", "/proxies/?q=nothing-has-this-name", "/proxies/?cols=address,dead,exit,tenant", link_on(desk, "/proxies/", "#rows a.bn-name")]  # fmt: skip
 
 
 def a_run(desk: Desk, own: str) -> str:

@@ -14,7 +14,9 @@ PAGES = ["/", "/fleet/", "/fleet/?q=nothing-matches", "/fleet/new", "/fleet/view
          "/fleet/{uuid}/software", "/fleet/{uuid}/events", "/fleet/{uuid}/edit", "/fleet/{uuid}/delete",
          "/fleet/{uuid}/console", "/fleet/{uuid}/console?run={run}", "/runs/", "/runs/?q=nothing-matches", "/runs/{run}/", "/settings/account", "/settings/users",
          "/settings/users/new", "/settings/users/{user}", "/settings/tenants", "/settings/tenants/{tenant}/edit", "/settings/api-keys",
-         "/settings/audit", "/settings/audit?verify=1", "/nothing"]  # fmt: skip
+         "/settings/audit", "/settings/audit?verify=1", "/sessions/", "/sessions/?q=nothing-matches", "/sessions/charts", "/sessions/events",
+         "/sessions/errors", "/sessions/views/new?status=failed",
+         "/proxies/", "/proxies/?q=nothing-matches", "/nothing"]  # fmt: skip
 
 
 class Audit(HTMLParser):
@@ -28,6 +30,7 @@ class Audit(HTMLParser):
         self.titles = self.headings = 0
         self.posts_without_token: list[str] = []
         self._form: str | None = None
+        self._drawings = 0
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -38,7 +41,8 @@ class Audit(HTMLParser):
             self.targets.append(values["hx-target"] or "")
         if tag == "label" and values.get("for"):
             self.labels.append(values["for"] or "")
-        self.titles += tag == "title"
+        self._drawings += tag == "svg"
+        self.titles += tag == "title" and not self._drawings  # a drawing has a title of its own
         self.headings += tag == "h1"
         if tag == "form":
             self._form = values.get("action", "") if (values.get("method") or "").lower() == "post" else None
@@ -48,6 +52,7 @@ class Audit(HTMLParser):
         assert not [name for name in values if name.startswith("on")], f"<{tag}> has an inline handler"
 
     def handle_endtag(self, tag: str) -> None:
+        self._drawings -= tag == "svg"
         if tag == "form" and self._form is not None:
             self.posts_without_token.append(self._form)
             self._form = None

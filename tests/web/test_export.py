@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import Cast
 from flask import Flask
-from sqlalchemy import insert, update
+from sqlalchemy import Connection, insert, update
 
 from app.database import session, unit_of_work
 from app.extensions import db
@@ -96,7 +96,8 @@ def test_rows_of_any_number_go_out_newest_first_each_once(
     app: Flask, cast: Cast, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "FIRST_ROWS", 4)
-    monkeypatch.setattr(export, "MOST_ROWS", {"sqlite": 4, "postgresql": 4})
+    monkeypatch.setattr(export, "MOST_ROWS", 4)
+    monkeypatch.setattr(export, "COPY_BUFFER_BYTES", 100)
     add_events(app, cast, range(1, rows + 1))
     assert ids_of(exported(app)) == list(range(rows, 0, -1))
 
@@ -143,7 +144,7 @@ def test_an_export_of_nothing_is_a_header_and_takes_no_later_rows(app: Flask, ca
     assert ids_of(b"".join(chunks)) == []
 
 
-def test_a_client_that_waits_or_goes_away_holds_no_connection(app: Flask, cast: Cast) -> None:
+def test_a_client_that_waits_or_goes_away_holds_no_connection_of_the_pool(app: Flask, cast: Cast) -> None:
     add_events(app, cast, range(1, 2_001))
     chunks = chunks_of(app)
     with app.app_context():
@@ -152,3 +153,42 @@ def test_a_client_that_waits_or_goes_away_holds_no_connection(app: Flask, cast: 
             assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
         chunks.close()
         assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_postgresql_makes_few_exports_at_a_time_and_clients_that_go_away_make_room(app: Flask, cast: Cast) -> None:
+    with app.app_context():
+        if db.engine.dialect.name != "postgresql":
+            pytest.skip("SQLite holds nothing between two chunks")
+    add_events(app, cast, range(1, 20_001))
+    rita = cast.client("rita")
+    answers = [rita.get("/api/events/export") for _ in range(export.MOST_COPIES)]
+    for answer in answers:
+        next(answer.iter_encoded())
+    refused = rita.get("/api/events/export")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
+    answers[0].close()  # in the middle
+    assert len(ids_of(rita.get("/api/events/export").data)) == 20_000
+    for answer in answers:
+        answer.close()
+    for _ in range(export.MOST_COPIES + 1):
+        with rita.head("/api/events/export") as answer:
+            assert answer.status_code == 200
+    assert rita.get("/api/events/export").status_code == 200
+
+
+def test_a_database_that_refuses_the_connection_leaves_room_for_the_next_export(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.app_context():
+        if db.engine.dialect.name != "postgresql":
+            pytest.skip("SQLite needs no other connection")
+    add_events(app, cast, [1])
+
+    def refuse(_: Any) -> None:
+        raise OSError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "detach", refuse)
+        for _ in range(export.MOST_COPIES + 1):
+            assert cast.client("rita").get("/api/events/export").status_code == 500
+    assert ids_of(cast.client("rita").get("/api/events/export").data) == [1]
