@@ -14,11 +14,8 @@ from typing import Any
 from flask import Flask
 
 from app.auth.operations import forget_expired
-<<<<<<< HEAD
-from app.commands.operations import Keeper
-=======
 from app.clock import now
->>>>>>> main
+from app.commands.operations import Keeper
 from app.database import unit_of_work
 from app.extensions import db
 from app.factory import settings_of

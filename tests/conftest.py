@@ -28,11 +28,8 @@ from app.database import Base, session, unit_of_work  # noqa: E402
 from app.extensions import db, limiter  # noqa: E402
 from app.fleet import queries as fleet_queries  # noqa: E402
 from app.live.hub import hub_of  # noqa: E402
-<<<<<<< HEAD
-from app.runs import queries as run_queries  # noqa: E402
-=======
 from app.proxies import queries as proxy_queries  # noqa: E402
->>>>>>> main
+from app.runs import queries as run_queries  # noqa: E402
 from app.system.bootstrap import prepare  # noqa: E402
 from app.tenants import queries as tenant_queries  # noqa: E402
 from app.web import live  # noqa: E402
@@ -102,11 +99,8 @@ def forget(made: Flask) -> None:
     fleet_queries.forget_choices()
     fleet_queries.forget_view_choices()
     tenant_queries.forget_choices()
-<<<<<<< HEAD
     run_queries.forget_counts()
-=======
     proxy_queries.forget_counts()
->>>>>>> main
     live.forget_rendered()
     hub_of(made)._views.clear()
     limiter.storage.reset()
