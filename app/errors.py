@@ -97,6 +97,13 @@ class Offline(DomainError):
 
 
 @dataclass
+class TimedOut(DomainError):
+    """The work was begun and did not end in time."""
+
+    message: str = "It did not end in time"
+
+
+@dataclass
 class Unavailable(DomainError):
     """A part that the request needs (database, disk) cannot serve it now. `retry_after` is in seconds."""
 

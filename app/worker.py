@@ -15,6 +15,7 @@ from flask import Flask
 
 from app.auth.operations import forget_expired
 from app.clock import now
+from app.commands.operations import Keeper
 from app.database import unit_of_work
 from app.extensions import db
 from app.factory import settings_of
@@ -42,7 +43,7 @@ class Job:
 
 def jobs(app: Flask) -> list[Job]:
     """Everything the clock drives."""
-    settings, checker = settings_of(app), Checker(app)
+    settings, checker, keeper = settings_of(app), Checker(app), Keeper()
     kept = Retention.of(settings)
     absolute = timedelta(minutes=settings.session_absolute_minutes)
     sessions_kept = timedelta(days=settings.sessions_days), timedelta(days=settings.events_days)
@@ -68,6 +69,8 @@ def jobs(app: Flask) -> list[Job]:
         Job("partitions", 3600, partitions.maintain),
         Job("retain samples", 300, lambda: rollups.retain(kept.raw, kept.minutes, kept.quarters)),  # first: ends what was begun
         Job("roll up samples", 20, roll_up),
+        Job("keep runs", 1, keeper.keep),
+        Job("end overdue steps", 1, keeper.end_overdue),
         Job("rested proxies", 5, _end_rests),
         Job("windows of proxies", 60, let_proxies_age),
         Job("proxy checks", 1, checker.run),

@@ -29,6 +29,7 @@ from app.extensions import db, limiter  # noqa: E402
 from app.fleet import queries as fleet_queries  # noqa: E402
 from app.live.hub import hub_of  # noqa: E402
 from app.proxies import queries as proxy_queries  # noqa: E402
+from app.runs import queries as run_queries  # noqa: E402
 from app.system.bootstrap import prepare  # noqa: E402
 from app.tenants import queries as tenant_queries  # noqa: E402
 from app.web import live  # noqa: E402
@@ -98,6 +99,7 @@ def forget(made: Flask) -> None:
     fleet_queries.forget_choices()
     fleet_queries.forget_view_choices()
     tenant_queries.forget_choices()
+    run_queries.forget_counts()
     proxy_queries.forget_counts()
     live.forget_rendered()
     hub_of(made)._views.clear()

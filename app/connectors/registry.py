@@ -3,7 +3,9 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import Flask
 
@@ -16,6 +18,10 @@ WATCH_S = 1.0
 BATCH = 500
 CUTTING = ("api_key.revoked", "computer.deleted")
 log = get_logger(__name__)
+# What rooms above do: with messages of a type, after a `hello`, and when a connection has ended.
+message_handlers: dict[str, Callable[["Connection", dict[str, Any]], None]] = {}
+greeted_hooks: list[Callable[["Connection"], None]] = []
+gone_hooks: list[Callable[["Connection"], None]] = []
 
 
 @dataclass(eq=False)
@@ -27,6 +33,8 @@ class Connection:
     uuid: str
     key_id: str
     capabilities: frozenset[str] = frozenset()
+    memory: str | None = None  # names what the connector remembers of commands; another one has forgotten
+    greeted: bool = False  # by a `hello`, which original agents do not send
     sending: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, text: str) -> None:
@@ -47,6 +55,10 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._by_computer)
+
+    def connected(self) -> dict[int, Connection]:
+        """Every connection by computer."""
+        return dict(self._by_computer)
 
     def get(self, computer_id: int) -> Connection | None:
         """The connection of a computer, if it is connected here."""

@@ -109,6 +109,7 @@ class Hello(Body):
     capabilities: list[Annotated[str, Field(max_length=32)]] = Field(default_factory=list, max_length=32)
     inventory: InventoryFound | None = None
     spool: Spool = Field(default_factory=Spool)
+    commands_memory: Annotated[str, Field(max_length=36)] | None = None
 
 
 class InventoryMessage(Body):

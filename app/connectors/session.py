@@ -1,5 +1,6 @@
 """One connector's conversation, from `auth` to the close: contract 002's message table and docs/connector-protocol.md."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from app.actors import Actor, ActorKind
 from app.auth.authenticator import from_secret
 from app.clock import iso, now
-from app.connectors.registry import Connection, registry_of
+from app.connectors.registry import Connection, gone_hooks, greeted_hooks, message_handlers, registry_of
 from app.connectors.schemas import Hello, InventoryFound, InventoryMessage
 from app.database import reading, unit_of_work
 from app.errors import DomainError, Invalid, Malformed, Unauthenticated
@@ -56,6 +57,8 @@ def serve(socket: Socket, who: Actor) -> None:
         if registry.remove(connection):
             with unit_of_work(power_safe=False):
                 fleet.connection_lost(connection.computer_id)
+            for hook in gone_hooks:
+                hook(connection)
 
 
 def _authenticate(socket: Socket, who: Actor) -> Connection:
@@ -87,6 +90,19 @@ def _first_message(socket: Socket) -> Actor:
     if who is None or who.kind is not ActorKind.HOST:
         raise Goodbye(POLICY_VIOLATION, "invalid API key")
     return who
+
+
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def _without_nul(raw: bytes) -> bytes:
+    """What commands print may hold NULs: they become U+FFFD. Anywhere else a NUL is refused."""
+    return _NUL.sub(rb"\1\\ufffd", raw) if b"\\u0000" in raw and b'"command_' in raw[:200] else raw
+
+
+def is_command(message: str | bytes) -> bool:
+    """Whether it is about a command, as far as its first characters tell."""
+    return b'"command_' in _bytes(message[:200])
 
 
 def _bytes(message: str | bytes) -> bytes:
@@ -121,7 +137,7 @@ class Conversation:
             message = self.connection.socket.receive(SILENCE_S)
             if message is None:
                 raise Goodbye(1000, "silent for an hour")
-            count += 1
+            count += not is_command(message)  # output has a pace of its own: what is not acknowledged is bounded
             if count > MESSAGES_A_MINUTE:  # slow it down; TCP passes the pressure on
                 time.sleep(max(0.0, window + 60 - time.monotonic()))
             if time.monotonic() - window >= 60:
@@ -131,13 +147,14 @@ class Conversation:
     def _handle(self, message: str | bytes) -> None:
         kind: Any = None
         try:
-            parsed = parse_json(_bytes(message))
+            parsed = parse_json(_without_nul(_bytes(message)))
             kind = parsed.get("type") if isinstance(parsed, dict) else None
             if not isinstance(kind, str):
                 raise Malformed("a message is an object with a type")
-            handler = self.handlers.get(kind)
-            if handler:
+            if handler := self.handlers.get(kind):
                 handler(parsed)
+            elif known := message_handlers.get(kind):
+                known(self.connection, parsed)
         except DomainError as error:
             self._fault(kind, error)
         except UnicodeError:
@@ -175,7 +192,10 @@ class Conversation:
             if hello.inventory is not None:
                 self._keep(hello.inventory)
         self.connection.capabilities = frozenset(hello.capabilities)
+        self.connection.greeted, self.connection.memory = True, hello.commands_memory
         self.send("hello_ok", interval=hello.interval, acked=acked, time=iso(now()))
+        for hook in greeted_hooks:
+            hook(self.connection)
 
     def on_inventory(self, message: dict[str, Any]) -> None:
         found = _validated(InventoryMessage, message).inventory

@@ -1,63 +1,51 @@
-"""Actions on a selection of computers: a page's ticks, or "all N that match" with a guard against a count that drifted."""
+"""Actions on a selection of computers: tag, delete."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, make_response, redirect, render_template, request
 
 from app.actors import Permission
-from app.errors import Conflict, DomainError, Invalid
+from app.errors import DomainError
 from app.fleet import bp, operations, queries
 from app.fleet.forms import TagForm
 from app.fleet.live import parse
-from app.web import access, pages
+from app.web import access, bulk, pages
+from app.web.bulk import BulkAction, BulkList
 from app.web.forms import refused, show_error
 
-TYPE_COUNT_OVER = 25
-SHOWN = 20
+
+def _matching(query: str) -> list[int]:
+    return queries.ids_of(parse(query).filter(pages.scope()))
 
 
-def selection() -> list[int]:
-    """The internal ids that the bulk form names, of computers that the actor may see.
-
-    Raises Invalid when nothing is selected, and Conflict when "all that match" is not the number that the person saw.
-    """
-    who = access.actor()
-    if request.form.get("all"):
-        ids = queries.ids_of(parse(request.form.get("query", "")).filter(pages.scope()))
-        if str(len(ids)) != request.form.get("count", ""):
-            raise Conflict(f"The selection has changed: {len(ids)} computers match now. Look again and repeat.")
-    else:
-        ids = queries.internal_ids(request.form.getlist("ids")[:1000], who.tenant_ids)
-    if not ids:
-        raise Invalid("Select at least one computer")
-    return ids
+def _named(uuids: list[str]) -> list[int]:
+    return queries.internal_ids(uuids, access.actor().tenant_ids)
 
 
-def _back() -> str:
-    """The list as it was filtered when the action began."""
-    query = request.form.get("back", "")
-    return f"/fleet/?{parse(query).canonical(paging=False)}" if query else "/fleet/"
+def _uuids(ids: Sequence[int]) -> list[str]:
+    return [c.uuid for c in queries.by_ids(ids).values()]
 
 
-def _carry(ids: list[int]) -> dict[str, Any]:
-    """The hidden fields that bring the same selection, and the way back."""
-    back = {"back": request.form.get("back", "")}
-    if request.form.get("all"):
-        return back | {"all": "1", "query": request.form.get("query", ""), "count": request.form.get("count", "")}
-    return back | {"ids": [c.uuid for c in queries.by_ids(ids).values()]}
+def _targets(ids: Sequence[int]) -> list[dict[str, Any]]:
+    return [{"label": c.name, "href": f"/fleet/{c.uuid}/", "note": c.tenant.name} for c in queries.by_ids(ids).values()]
 
 
-def _targets(ids: list[int]) -> list[dict[str, str]]:
-    shown = queries.by_ids(ids[:SHOWN]).values()
-    return [{"label": c.name, "href": f"/fleet/{c.uuid}/", "note": c.tenant.name} for c in shown]
+LIST = BulkList("/fleet/", "computers", _matching, _named, _uuids, _targets, lambda q: parse(q).canonical(paging=False))
+bulk.register("fleet", LIST)
+bulk.add_action(
+    "fleet",
+    BulkAction("Tag", "tag", "/fleet/bulk/tag", Permission.FLEET_WRITE, 10),
+    BulkAction("Delete", "trash", "/fleet/bulk/delete", Permission.FLEET_WRITE, 90),
+)
 
 
 @bp.page("/fleet/bulk/tag", permission=Permission.FLEET_WRITE, methods=("POST",))
 def tag() -> Response:
     """Ask which tags, then change them; the toast can undo exactly what changed."""
-    ids = selection()
+    ids = LIST.selection()
     form = TagForm()
-    context = {"ids": ids, "fields": _carry(ids), "targets": _targets(ids), "total": len(ids), "back": _back(),
+    context = {"ids": ids, "fields": LIST.carry(ids), "targets": LIST.shown(ids), "total": len(ids), "back": LIST.back(),
                "page_title": "Tag computers"}  # fmt: skip
     if not request.form.get("confirmed"):
         return make_response(render_template("fleet/tag.html", form=form, **context))
@@ -70,13 +58,13 @@ def tag() -> Response:
         else:
             undo = _undo(changed, added, removed)
             pages.toast(f"Tags changed on {len(changed)} computers", undo=undo)
-            return make_response(redirect(_back(), 303))
+            return make_response(redirect(LIST.back(), 303))
     elif not form.errors:
         form.form_errors.append("Name at least one tag to add or to remove")
     return refused("fleet/tag.html", form, **context)
 
 
-def _undo(changed: list[int], added: list[str], removed: list[str]) -> dict[str, Any] | None:
+def _undo(changed: Sequence[int], added: list[str], removed: list[str]) -> dict[str, Any] | None:
     if not changed or len(changed) > 100 or (added and removed):
         return None  # what does not fit in the cookie of the toast, or is not its own inverse, is undone by hand
     uuids = " ".join(c.uuid for c in queries.by_ids(changed).values())
@@ -96,14 +84,14 @@ def undo_tag() -> Response:
     add, remove = request.form.get("add", "").split(), request.form.get("remove", "").split()
     changed = operations.change_tags(ids, add=add, remove=remove, actor=access.actor())
     pages.toast(f"Undone on {len(changed)} computers")
-    return make_response(redirect(_back(), 303))
+    return make_response(redirect(LIST.back(), 303))
 
 
 @bp.page("/fleet/bulk/delete", permission=Permission.FLEET_WRITE, methods=("POST",))
 def delete() -> Response:
     """Ask, listing targets and impact; over 25 the count is typed; then delete."""
-    ids = selection()
-    return _confirm_and_delete(ids, "/fleet/bulk/delete", _carry(ids), _back())
+    ids = LIST.selection()
+    return _confirm_and_delete(ids, "/fleet/bulk/delete", LIST.carry(ids), LIST.back())
 
 
 @bp.page("/fleet/<uuid>/delete", permission=Permission.FLEET_WRITE)
@@ -120,18 +108,18 @@ def delete_one(uuid: str) -> Response:
     return _confirm_and_delete([row.id], f"/fleet/{row.uuid}/delete", {}, f"/fleet/{row.uuid}/")
 
 
-def _confirm_and_delete(ids: list[int], action: str, fields: dict[str, Any], cancel: str) -> Response:
-    many, error = len(ids) > TYPE_COUNT_OVER, None
+def _confirm_and_delete(ids: Sequence[int], action: str, fields: dict[str, Any], cancel: str) -> Response:
+    error = None
     if request.method == "POST" and request.form.get("confirmed"):
-        if not many or request.form.get("typed", "").replace(",", "").strip() == str(len(ids)):
+        error = bulk.count_is_typed(len(ids))
+        if error is None:
             removed = operations.delete_computers(ids, actor=access.actor())
             pages.toast(f"{removed} computers deleted" if removed != 1 else "Computer deleted")
-            return make_response(redirect(_back(), 303))
-        error = f"Type {len(ids)}"
+            return make_response(redirect(LIST.back(), 303))
     title = f"Delete {len(ids):,} computers?" if len(ids) != 1 else "Delete this computer?"
     impact = ("Their metrics, inventory and keys are deleted, and their connectors are cut off." if len(ids) != 1 else
               "Its metrics, inventory and keys are deleted, and its connector is cut off.")  # fmt: skip
     return make_response(render_template(
-        "confirm.html", title=title, page_title=title, impact=impact, targets=_targets(ids), total=len(ids), action=action,
-        fields=fields, verb="Delete", cancel=cancel, error=error, type_count=many,
+        "confirm.html", title=title, page_title=title, impact=impact, targets=LIST.shown(ids), total=len(ids), action=action,
+        fields=fields, verb="Delete", cancel=cancel, error=error, type_count=len(ids) > bulk.TYPE_COUNT_OVER,
     ), 422 if error else 200)  # fmt: skip

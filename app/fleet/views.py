@@ -16,7 +16,7 @@ from app.fleet.schemas import CSV_COLUMNS, csv_row
 from app.journal.queries import EntryFilter, count_entries, page_of_entries
 from app.shapes import Fixed
 from app.tenants.queries import tenant_choices
-from app.web import access, csv, live, pages
+from app.web import access, bulk, csv, live, pages
 from app.web.body import validate_query
 from app.web.forms import refused, show_error
 from app.web.listing import Listing
@@ -60,7 +60,7 @@ def index() -> Response:
     found = _listing(query, scope)
     who = access.actor()
     may_write = who.is_person and who.can(Permission.FLEET_WRITE)  # a program that reads the page gets no forms
-    context = {"listing": found, "rows": rows, "rev": state.rev, "may_write": may_write}
+    context = {"listing": found, "rows": rows, "rev": state.rev, "may_write": may_write, "bulk": bulk.actions("fleet")}
     if pages.is_fragment():
         response = make_response(render_template("fleet/_table.html", **context))
     else:

@@ -17,8 +17,9 @@ LAYER_OF = {
     "models": "models", "queries": "queries", "operations": "operations", "rollups": "queries", "partitions": "operations",
     "schemas": "schemas", "forms": "schemas", "writer": "operations", "authenticator": "schemas", "registry": "schemas",
     "session": "entrance", "hub": "schemas", "viewer": "schemas", "watch": "entrance", "live": "schemas", "views": "entrance",
-    "counters": "models", "health": "models", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "rows": "schemas", "ws": "entrance",
+    "counters": "models", "health": "models", "dispatcher": "schemas", "conversation": "schemas", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "rows": "schemas", "ws": "entrance",
     "users": "entrance", "bulk": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
+    "terminal": "models", "shown": "schemas",
 }  # fmt: skip
 PURE = {"models", "queries", "operations", "schemas", "rollups", "partitions"}
 SHARED = {"models", "queries", "operations"}
@@ -27,6 +28,11 @@ MAY = {
     ("api_keys/__init__", "auth.authenticator"): "a registry of auth: how keys become actors",
     ("connectors/session", "auth.authenticator"): "the one authenticator also reads the first message of a socket",
     ("live/api", "auth.authenticator"): "likewise",
+    ("commands/__init__", "connectors.registry"): "commands travel over the connectors' sockets",
+    ("commands/dispatcher", "connectors.registry"): "likewise",
+    ("commands/conversation", "connectors.registry"): "likewise",
+    ("commands/conversation", "connectors"): "likewise",
+    ("commands/views", "runs.shown"): "the console has the same log viewer as the run",
     ("sessions/ws", "auth.authenticator"): "likewise",
     ("sessions/api", "proxies.schemas"): "contract 003 shows proxies in its statistics",
     ("sessions/schemas", "proxies.schemas"): "likewise",

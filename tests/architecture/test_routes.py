@@ -47,7 +47,7 @@ def test_a_route_without_a_permission_fails_the_boot(built: Flask) -> None:
 
 def _filled(rule: str, uuid: str) -> str:
     path = rule
-    for name in ("uuid", "user_id", "tenant_id", "key_id", "view_id", "token_id"):
+    for name in ("uuid", "user_id", "tenant_id", "key_id", "view_id", "token_id", "run_id"):
         path = path.replace(f"<{name}>", uuid if name == "uuid" else "00000000-0000-0000-0000-000000000000")
     return re.sub("<int:[a-z_]+>", "1", path)
 

@@ -292,13 +292,26 @@ def pages(desk: Desk, fleet: list[str]) -> list[str]:
     user = link_on(desk, "/settings/users", "a[href^='/settings/users/']:not([href$=new]):not([href$=invite])")
     tenant = link_on(desk, "/settings/tenants", "a[href^='/settings/tenants/'][href$=edit]")
     key = link_on(desk, "/settings/api-keys?of=computers", "a[href$=revoke]")
+    run = a_run(desk, own)
     return ["/", "/fleet/", "/fleet/?q=nothing-has-this-name", "/fleet/?q=lab", "/fleet/new", "/fleet/views/new?q=lab", own,
-            f"{own}metrics", f"{own}software", f"{own}events", f"{own}edit", f"{own}delete", f"/fleet/{fleet[5]}/",
+            f"{own}metrics", f"{own}console", f"{own}console?run={run}", "/runs/", "/runs/?q=nothing-has-this-name", f"/runs/{run}/",
+            f"{own}software", f"{own}events", f"{own}edit", f"{own}delete", f"/fleet/{fleet[5]}/",
             f"/fleet/{fleet[5]}/metrics", "/settings/account", "/settings/users", "/settings/users/new", user, "/settings/tenants",
             tenant, "/settings/api-keys", key, "/settings/audit", "/sessions/", "/sessions/?q=nothing-has-this-name", "/sessions/charts",
             "/sessions/events", "/sessions/errors", "/sessions/views/new?q=bot", link_on(desk, "/sessions/", "#rows a.bn-name"),
             link_on(desk, "/sessions/events", "#rows a.bn-word"),
             "/proxies/", "/proxies/?q=nothing-has-this-name", "/proxies/?cols=address,dead,exit,tenant", link_on(desk, "/proxies/", "#rows a.bn-name")]  # fmt: skip
+
+
+def a_run(desk: Desk, own: str) -> str:
+    """The id of a command on this machine that waits, or did."""
+    with desk.tab(f"{own}console") as page:
+        page.locator(".bn-options").evaluate("one => { one.open = true }")
+        page.fill("textarea[name=command]", "uptime")
+        page.check("input[name=queue]")
+        page.click("main form.bn-console button.btn-primary")
+        page.wait_for_url("**/console?run=*")
+        return page.url.split("run=")[1]
 
 
 def own_page(desk: Desk) -> str:

@@ -4,14 +4,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from app.actors import SYSTEM, Role
+from app.actors import SYSTEM, Actor, Role
 from app.api_keys.operations import create_host_key, create_integration_key
 from app.auth.models import User
 from app.clock import now, to_ms
+from app.commands.operations import request_command
 from app.database import session, unit_of_work
 from app.fleet.operations import create_computer
+from app.fleet.queries import by_ids
 from app.metrics.operations import NewSample, store
 from app.passwords import hash_password
+from app.runs.operations import Piece, append, begin, finish_step, step_started
+from app.runs.queries import get_step
 from app.tenants.models import Tenant
 from app.tenants.operations import create_tenant
 
@@ -67,3 +71,25 @@ def make_samples(computer_id: int, count: int = 3, *, cpu: float = 20.0, end: in
     with unit_of_work():
         store([NewSample(computer_id, at, cpu, **values) for at in times])
     return times
+
+
+def make_run(*computers: tuple[int, str], command: str = "uptime", actor: Actor = SYSTEM, **fields: Any) -> str:
+    """A command on computers, waiting; returns the run's id."""
+    with unit_of_work():
+        found = by_ids(computer[0] for computer in computers)
+        return request_command([found[computer[0]] for computer in computers], command, actor=actor, **fields).id
+
+
+def make_output(
+    run_id: str, *pieces: tuple[str, str], position: int = 0, exit_code: int | None = None, outcome: str | None = None
+) -> None:
+    """Output of a run's step as (stream, text), after what is there; with `exit_code` or `outcome` the step has ended so."""
+    with unit_of_work():
+        step = get_step(run_id, position)
+        begin(run_id, "tests")
+        step_started(step)
+        first = step.log_seq + 1
+        append(step, [Piece(first + number, stream, text) for number, (stream, text) in enumerate(pieces)])
+        if exit_code is not None or outcome:
+            reason = f"Exit code {exit_code}" if exit_code else None
+            finish_step(step, outcome or "exited", exit_code, reason, 1500)

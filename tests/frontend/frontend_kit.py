@@ -21,6 +21,7 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self' ws://binnacle.test; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+BULK = (Fixed(label="Tag", icon="tag", href="/fleet/bulk/tag"), Fixed(label="Delete", icon="trash", href="/fleet/bulk/delete"))
 VIEWS = (Fixed(id=0, name="All", href="/fleet/", active=True, count=None, mine=False, shared=True),)
 
 JINJA = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
@@ -56,4 +57,10 @@ def shown(rows: list[Object], rev: int = 7, may_write: bool = True, **changes: A
     values = {"path": "/fleet/", "query_model": FleetQuery(sort="-cpu"), "total": 1243, "options": Fixed(), "counts": counts,
               "view_key": "fleet?"}  # fmt: skip
     html = Markup("").join(row_html(row) for row in rows)
-    return {"listing": Listing(**values | changes), "rows": html, "rev": rev, "may_write": may_write}
+    return {
+        "listing": Listing(**values | changes),
+        "rows": html,
+        "rev": rev,
+        "may_write": may_write,
+        "bulk": BULK if may_write else (),
+    }

@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 
 import pytest
 from conftest import Browser, Cast
-from factories import make_computer, make_samples
+from factories import make_computer, make_run, make_samples
 
 PAGES = ["/", "/fleet/", "/fleet/?q=nothing-matches", "/fleet/new", "/fleet/views/new?status=online", "/fleet/{uuid}/", "/fleet/{uuid}/metrics",
-         "/fleet/{uuid}/software", "/fleet/{uuid}/events", "/fleet/{uuid}/edit", "/fleet/{uuid}/delete", "/settings/account", "/settings/users",
+         "/fleet/{uuid}/software", "/fleet/{uuid}/events", "/fleet/{uuid}/edit", "/fleet/{uuid}/delete",
+         "/fleet/{uuid}/console", "/fleet/{uuid}/console?run={run}", "/runs/", "/runs/?q=nothing-matches", "/runs/{run}/", "/settings/account", "/settings/users",
          "/settings/users/new", "/settings/users/{user}", "/settings/tenants", "/settings/tenants/{tenant}/edit", "/settings/api-keys",
          "/settings/audit", "/settings/audit?verify=1", "/sessions/", "/sessions/?q=nothing-matches", "/sessions/charts", "/sessions/events",
          "/sessions/errors", "/sessions/views/new?status=failed",
@@ -62,7 +63,8 @@ def test_a_page_is_sound(cast: Cast, path: str) -> None:
     with cast.app.app_context():
         computer = make_computer("sound", tenant_id=cast.acme, tags=["a"])
         make_samples(computer[0], 3)
-    page = cast.browser("alice").get(path.format(uuid=computer[1], user=cast.users["bob"], tenant=cast.acme))
+        run = make_run(computer, make_computer("second", tenant_id=cast.acme))
+    page = cast.browser("alice").get(path.format(uuid=computer[1], run=run, user=cast.users["bob"], tenant=cast.acme))
     assert page.status_code == (404 if path == "/nothing" else 200), page.text
     audit = Audit(page.text)
     assert audit.titles == 1
@@ -152,9 +154,10 @@ def test_saved_views_are_private_or_shared(cast: Cast) -> None:
 
 def test_a_stranger_gets_no_page(cast: Cast) -> None:
     with cast.app.app_context():
-        uuid = make_computer("hidden", tenant_id=cast.acme)[1]
+        computer = make_computer("hidden", tenant_id=cast.acme)
+        uuid, run = computer[1], make_run(computer)
     for path in PAGES:
         if path != "/nothing":
-            answer = Browser(cast.app).get(path.format(uuid=uuid, user=cast.users["bob"], tenant=cast.acme))
+            answer = Browser(cast.app).get(path.format(uuid=uuid, run=run, user=cast.users["bob"], tenant=cast.acme))
             assert answer.status_code == 303, path
             assert answer.headers["Location"].startswith("/login")

@@ -1,0 +1,80 @@
+"""Contract 002 `POST /api/v1/commands/{server_id}`."""
+
+import time
+from typing import Any
+
+from flask import Response, current_app
+
+from app.actors import Permission
+from app.commands import bp, operations
+from app.commands.dispatcher import check_connected, dispatcher_of
+from app.commands.schemas import CommandIn, CommandOut
+from app.database import begin_write, commit, release, session
+from app.errors import Offline, TimedOut
+from app.fleet.queries import get_computer
+from app.runs import queries
+from app.runs.models import Run, RunStatus
+from app.web import access
+from app.web.routing import json_response
+
+LOOK_S = 0.25  # how often a request looks for an end that another process heard of
+PATIENCE_S = 15.0  # past the command's own timeout
+
+
+@bp.api(
+    "POST", "/api/v1/commands/<uuid>", permission=Permission.FLEET_COMMAND, body=CommandIn, returns=CommandOut, hash_first=True
+)
+def run_command(uuid: str, body: CommandIn) -> Response | dict[str, Any]:
+    """Run a command on a computer: 503 when it is offline (unless `queue`), 504 when it takes too long."""
+    who, dispatcher = access.actor(), dispatcher_of(current_app)
+    computer = get_computer(uuid, who)
+    if not body.queue:
+        check_connected(current_app, computer)
+    begin_write()
+    run = operations.request_command([get_computer(uuid, who)], body.command, actor=who, timeout_s=body.timeout,
+                                     shell=body.shell, cwd=body.cwd, queue=body.queue)  # fmt: skip
+    run_id = run.id
+    if not body.wait:
+        commit()
+        dispatcher.ring()
+        return json_response({"command_id": run_id, "run_id": run_id, "command": body.command, "status": "queued"}, 202)
+    ended = dispatcher.expect(run_id)
+    try:
+        commit()
+        dispatcher.ring()
+        run = wait_for(ended, run_id, body.timeout + PATIENCE_S)
+    finally:
+        dispatcher.forget(run_id)
+    return _answer(run, body.command)
+
+
+def wait_for(ended: Any, run_id: str, seconds: float) -> Run:
+    """Wait until the run has ended; no transaction is open meanwhile. Raises TimedOut."""
+    deadline = time.monotonic() + seconds
+    while True:
+        session().expire_all()
+        run: Run | None = session().get(Run, run_id)
+        if run is None or not run.is_open:
+            break
+        release()
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimedOut("The command did not end in time; its run goes on", details=run_id)
+        ended.wait(min(LOOK_S, left))
+        ended.clear()
+    assert run is not None
+    return run
+
+
+def _answer(run: Run, command: str) -> dict[str, Any]:
+    step = queries.get_step(run.id, 0)
+    if run.status is RunStatus.TIMED_OUT:
+        raise TimedOut(f"The command was ended after {run.timeout_s} s", details=run.id)
+    if step.outcome == "expired":
+        raise Offline
+    texts = queries.output_of(step)
+    return {
+        "command_id": run.id, "command": command, "output": texts["output"], "exit_code": step.exit_code,
+        "duration_ms": step.duration_ms, "success": run.status is RunStatus.SUCCEEDED, "error": step.reason,
+        "stdout": texts["stdout"], "stderr": texts["stderr"], "run_id": run.id, "status": run.status.value,
+    }  # fmt: skip

@@ -1,0 +1,36 @@
+"""JSON shapes of contract 002's commands."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from app.commands.operations import MAX_COMMAND, SHELLS
+from app.shapes import Body
+
+
+class CommandIn(Body):
+    """`POST /api/v1/commands/{server_id}`; `timeout` in seconds. With `wait` false the answer is the run's id; with `queue` it
+    waits for a computer that is offline, for up to seven days."""
+
+    command: Annotated[str, Field(min_length=1, max_length=MAX_COMMAND)]
+    timeout: Annotated[int, Field(ge=1, le=86_400)] = 30
+    shell: Annotated[str, Field(pattern=f"^({'|'.join(SHELLS)})$")] | None = None
+    cwd: Annotated[str, Field(max_length=4096)] | None = None
+    wait: bool = True
+    queue: bool = False
+
+
+class CommandOut(BaseModel):
+    """What came of it; `output` is both streams as they came, `duration_ms` as the computer measured it."""
+
+    command_id: str
+    command: str
+    output: str
+    exit_code: int | None
+    duration_ms: int | None
+    success: bool
+    error: str | None
+    stdout: str
+    stderr: str
+    run_id: str
+    status: str
