@@ -163,7 +163,8 @@ class Batch:
             self._journal("automation_session.started", actor, row)
         else:
             self._touch(row)
-        for name in ("profile_id", "device", "target_url", "country", "info"):
+        settled = row["status"] is not SessionStatus.ACTIVE and row["proxy_id"] is not None  # counted for this proxy and target
+        for name in ("profile_id", "device", "country", "info", *(() if settled else ("target_url",))):
             if getattr(new, name) is not None:
                 row[name] = getattr(new, name)
         row["target_host"] = host_of(row["target_url"])
