@@ -1,5 +1,6 @@
 """What bots report, as the domain takes it: beginnings, ends and events, and what became of them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -73,8 +74,17 @@ class Stored:
 
 
 def host_of(url: str | None) -> str | None:
-    """The host that a target address names, in lower case; None when it names none."""
+    """The host that a target address names, in lower case; None when it names none, or none that could be one."""
     try:
-        return (urlsplit(url if "//" in url else f"//{url}").hostname or None) if url else None
+        host = urlsplit(url if "//" in url else f"//{url}").hostname if url else None
     except ValueError:
         return None
+    return host if host and len(host) <= 255 else None
+
+
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/@\"'\\]{1,400}@")
+
+
+def without_credentials(text: str) -> str:
+    """A bot's words with the user names and passwords of addresses in it masked: errors like to quote the proxy."""
+    return _CREDENTIALS.sub("***@", text) if "@" in text else text

@@ -10,7 +10,7 @@ from app.clock import from_ms, now, to_ms
 from app.errors import field_error
 from app.proxies.schemas import IpHealth, ProxyStats
 from app.sessions.models import BotSession, Event, EventType, SessionStatus
-from app.sessions.pieces import NewEvent, NewSession, Outcome
+from app.sessions.pieces import NewEvent, NewSession, Outcome, without_credentials
 from app.shapes import Body, Query
 
 MAX_BATCH = 1_000
@@ -46,7 +46,8 @@ class RegisterIn(Body):
     def new(self) -> NewSession:
         """As the domain takes it. Raises Invalid when the metadata is too large."""
         info = None if self.metadata is None else _document("metadata", self.metadata)
-        return NewSession(self.session_id, self.profile_id, self.device, self.target_url, self.proxy or None, self.country, info,
+        target = None if self.target_url is None else without_credentials(self.target_url)
+        return NewSession(self.session_id, self.profile_id, self.device, target, self.proxy or None, self.country, info,
                           self.tenant_id)  # fmt: skip
 
 
@@ -61,7 +62,8 @@ class EndIn(Body):
     def outcome(self) -> Outcome:
         """As the domain takes it."""
         duration = None if self.duration is None else round(self.duration * 1e6)
-        return Outcome(self.session_id, self.success, duration, self.error)
+        error = None if self.error is None else without_credentials(self.error)
+        return Outcome(self.session_id, self.success, duration, error)
 
 
 class EventIn(Body):
@@ -85,7 +87,7 @@ def _document(name: str, value: Json) -> str:
     raw = orjson.dumps(value)
     if len(raw) > MAX_DETAILS:
         raise field_error(name, f"at most {MAX_DETAILS // 1024} KiB of JSON")
-    return raw.decode()
+    return without_credentials(raw.decode())
 
 
 def _checked(given: datetime | None, moment: int) -> int:

@@ -65,7 +65,7 @@ async function ask(log) {
   try {
     if (!document.hidden) {
       const src = `${log.getAttribute("data-log")}?after=${log.getAttribute("data-after")}`;
-      const answer = await fetch(src, { headers: { "HX-Request": "true" }, redirect: "manual", cache: "no-store" });
+      const answer = await fetch(src, { headers: { "HX-Request": "true", "X-Unattended": "1" }, redirect: "manual", cache: "no-store" });
       if (answer.ok) wait = take(log, state, await answer.text(), answer.headers);
       else if (answer.type === "opaqueredirect" || answer.status === 401 || answer.status === 404) return ended(log, "No more is shown: reload the page.");
       else wait = 5_000;

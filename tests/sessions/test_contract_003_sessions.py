@@ -232,3 +232,18 @@ def test_another_tenants_sessions_do_not_exist(cast: Cast, bot: FlaskClient) -> 
     assert other.get("/api/stats").json["total_sessions"] == 0
     assert other.get("/api/ip/status").json["proxies"] == []
     assert cast.client("alice").get("/api/sessions").json["total"] == 1
+
+
+def test_credentials_in_what_a_bot_says_are_masked(bot: FlaskClient) -> None:
+    register(bot, target_url="https://user:canary@shop.example/x", metadata={"proxy": "http://user:canary@1.2.3.4:80"})
+    log(bot, event_type="error", details={"message": "via socks5://user:canary@1.2.3.4:1080 failed", "mail": "a@b.example"})
+    end(bot, success=False, error="net::ERR at http://user:canary@1.2.3.4:80/")
+    shown = bot.get("/api/sessions/abc123")
+    assert "canary" not in shown.text
+    assert shown.json["session"]["error"] == "net::ERR at http://***@1.2.3.4:80/"
+    assert shown.json["events"][0]["details"] == {"message": "via socks5://***@1.2.3.4:1080 failed", "mail": "a@b.example"}
+
+
+def test_a_target_whose_host_cannot_be_one_is_kept_as_text(bot: FlaskClient) -> None:
+    register(bot, target_url=f"https://{'a' * 300}.example/")
+    assert bot.get("/api/sessions/abc123").json["session"]["target_url"].startswith("https://aaa")
