@@ -56,7 +56,8 @@ class Server:
                 connection.execute(f"CREATE DATABASE {self.database_name}")
             self.env["DATABASE_URL"] = f"{POSTGRES}/{self.database_name}"
         if redis:
-            self.env["REDIS_URL"] = "redis://127.0.0.1:6379/9"
+            own = 8 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8  # each test process counts its own limits
+            self.env["REDIS_URL"] = f"redis://127.0.0.1:6379/{own}"
         self.log = (self.data / "log").open("ab")
         self.web: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[bytes] | None = None
