@@ -144,10 +144,13 @@ def test_following_stops_when_the_person_scrolls_up(tab: Page, machines: list[Ma
     expect(tab.locator("#run-head")).to_contain_text("Succeeded")
 
 
-def test_a_command_is_cancelled(tab: Page, machines: list[Machine]) -> None:
+def test_a_command_is_cancelled(tab: Page, product: Launched, machines: list[Machine]) -> None:
     machine = machines[0]
+    with product.programs() as programs:
+        programs.post(f"/api/v1/commands/{machine.id}", json={"command": "make all", "wait": False}).raise_for_status()
+    machine.ends(machine.command(), 0)
     tab.goto(f"/fleet/{machine.id}/console")
-    tab.click("#past a[data-command] >> text=make all")
+    tab.locator("#past a[data-command] >> text=make all").first.click()
     expect(tab.locator("textarea[name=command]")).to_have_value("make all")
     tab.fill("textarea[name=command]", "sleep 1000")
     tab.click("main form button.btn-primary")

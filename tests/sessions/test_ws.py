@@ -8,8 +8,14 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from serving import Server, eventually
-from websocket import WebSocket, WebSocketBadStatusException, WebSocketTimeoutException, create_connection
+from serving import Server
+from websocket import (
+    WebSocket,
+    WebSocketBadStatusException,
+    WebSocketConnectionClosedException,
+    WebSocketTimeoutException,
+    create_connection,
+)  # fmt: skip
 
 
 def connect(served: Server, **options: Any) -> WebSocket:
@@ -144,12 +150,10 @@ def test_a_listener_that_does_not_read_is_dropped_and_holds_nobody_up(served: Se
     client.post("/api/sessions/end", json={"session_id": name, "success": True}).raise_for_status()
     assert until(quick, "session_end", name)
 
-    def is_dropped() -> bool:
-        slow.settimeout(5)
-        try:
-            return bool(slow.recv_data()[0] == 8)
-        except Exception:
-            return True
-
-    eventually(is_dropped, 30)
+    slow.settimeout(15)
+    try:
+        while slow.recv_data()[0] != 8:  # what the kernel still held comes first, then the goodbye
+            pass
+    except (WebSocketConnectionClosedException, OSError):
+        pass  # cut, which is as good
     quick.close()
