@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from flask import current_app
 from markupsafe import Markup
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from app.actors import Permission
 from app.errors import Invalid
@@ -17,7 +17,6 @@ from app.fleet.models import SPARK_NONE, Computer
 from app.fleet.operations import CLOCK
 from app.fleet.queries import ComputerFilter, Scope
 from app.web import live
-from app.web.body import field_errors
 from app.web.listing import Column, ListQuery
 
 COLUMNS = (
@@ -49,11 +48,6 @@ class FleetQuery(ListQuery):
     def filter(self, scope: Scope) -> ComputerFilter:
         """As the domain takes it."""
         return ComputerFilter(scope=scope, q=self.q, status=self.status, os=self.os, tenant=self.tenant, tag=self.tag)
-
-    @property
-    def offset(self) -> int:
-        """Rows before this page."""
-        return (self.page - 1) * self.per_page
 
 
 @dataclass(frozen=True)
@@ -98,16 +92,7 @@ def render_rows(ids: Sequence[int]) -> Mapping[int, str]:
     return {i: Markup(template.render(row=row_of(c)).strip()) for i, c in found}  # noqa: S704 (rendered with autoescape)
 
 
-def parse(query_string: str) -> FleetQuery:
-    """A query string as a FleetQuery. Raises Invalid."""
-    try:
-        given = parse_qs(query_string, max_num_fields=40)
-        values = {name: items if name == "cols" else items[-1] for name, items in given.items()}
-        return FleetQuery.model_validate(values)
-    except ValidationError as error:
-        raise field_errors(error, "query") from None
-    except ValueError:
-        raise Invalid("too many parameters") from None
+parse = FleetQuery.parse
 
 
 def _canonical(query_string: str) -> str:

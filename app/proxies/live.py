@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from flask import current_app
 from markupsafe import Markup
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from app.actors import Permission
 from app.clock import now
@@ -19,7 +19,6 @@ from app.proxies.operations import CLOCK
 from app.proxies.queries import ProxyFilter, Scope
 from app.proxies.schemas import check_out, latency_ms, target_out
 from app.web import live
-from app.web.body import field_errors
 from app.web.listing import Column, ListQuery
 
 COLUMNS = (
@@ -57,11 +56,6 @@ class ProxyQuery(ListQuery):
     def filter(self, scope: Scope) -> ProxyFilter:
         """As the domain takes it."""
         return ProxyFilter(scope=scope, tenant=self.tenant, status=self.status, country=self.country, q=self.q)
-
-    @property
-    def offset(self) -> int:
-        """Rows before this page."""
-        return (self.page - 1) * self.per_page
 
 
 @dataclass(frozen=True)
@@ -124,16 +118,7 @@ def render_rows(ids: Sequence[int]) -> Mapping[int, str]:
     }
 
 
-def parse(query_string: str) -> ProxyQuery:
-    """A query string as a ProxyQuery. Raises Invalid."""
-    try:
-        given = parse_qs(query_string, max_num_fields=40)
-        values = {name: items if name == "cols" else items[-1] for name, items in given.items()}
-        return ProxyQuery.model_validate(values)
-    except ValidationError as error:
-        raise field_errors(error, "query") from None
-    except ValueError:
-        raise Invalid("too many parameters") from None
+parse = ProxyQuery.parse
 
 
 def _canonical(query_string: str) -> str:

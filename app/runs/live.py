@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlencode
 
 from flask import current_app
 from markupsafe import Markup
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from app.actors import Permission
 from app.clock import now
@@ -18,7 +18,6 @@ from app.runs.models import Run, RunKind, RunStatus, RunStep, StepStatus
 from app.runs.operations import CLOCK
 from app.runs.queries import RunFilter, Scope
 from app.web import live
-from app.web.body import field_errors
 from app.web.listing import Column, ListQuery
 
 COLUMNS = (
@@ -50,11 +49,6 @@ class RunListQuery(ListQuery):
     def filter(self, scope: Scope) -> RunFilter:
         """As the domain takes it."""
         return RunFilter(scope=scope, q=self.q, status=self.status, kind=self.kind, computer=self.computer.lower())
-
-    @property
-    def offset(self) -> int:
-        """Rows before this page."""
-        return (self.page - 1) * self.per_page
 
 
 @dataclass(frozen=True)
@@ -101,16 +95,7 @@ def render_rows(numbers: Sequence[int]) -> Mapping[int, str]:
     }
 
 
-def parse(query_string: str) -> RunListQuery:
-    """A query string as a RunListQuery. Raises Invalid."""
-    try:
-        given = parse_qs(query_string, max_num_fields=40)
-        values = {name: items if name == "cols" else items[-1] for name, items in given.items()}
-        return RunListQuery.model_validate(values)
-    except ValidationError as error:
-        raise field_errors(error, "query") from None
-    except ValueError:
-        raise Invalid("too many parameters") from None
+parse = RunListQuery.parse
 
 
 def _canonical(query_string: str) -> str:

@@ -4,12 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar, TypeVar
-from urllib.parse import parse_qs
+from typing import Any, ClassVar
 
 from flask import current_app
 from markupsafe import Markup
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from app.actors import SYSTEM, Permission
 from app.clock import now, to_ms
@@ -21,7 +20,6 @@ from app.sessions.operations import CLOCK
 from app.sessions.queries import EventFilter, Scope, SessionFilter
 from app.sessions.statistics import Totals
 from app.web import live
-from app.web.body import field_errors
 from app.web.listing import Column, ListQuery
 
 COLUMNS = (
@@ -43,7 +41,6 @@ HOUR = 3_600_000
 RANGES = {"1h": ("Last hour", HOUR), "24h": ("Last 24 hours", 24 * HOUR), "7d": ("Last 7 days", 168 * HOUR)}
 TIMELINE_PAGE = 500
 MOST_COUNTED = 5_000  # events of a session among which screenshots are counted, again with each change
-Q = TypeVar("Q", bound=ListQuery)
 
 
 class SessionsPage(ListQuery):
@@ -118,17 +115,6 @@ class TimelinePage(ListQuery):
     type: str = Field("", pattern=f"^(|{'|'.join(queries.EVENT_TYPES)})$")
 
 
-def parse(model: type[Q], query_string: str) -> Q:
-    """A query string as the model. Raises Invalid."""
-    try:
-        given = parse_qs(query_string, max_num_fields=40)
-        return model.model_validate({name: items if name == "cols" else items[-1] for name, items in given.items()})
-    except ValidationError as error:
-        raise field_errors(error, "query") from None
-    except ValueError:
-        raise Invalid("too many parameters") from None
-
-
 def _offset(query: ListQuery, per_page: int | None = None) -> int:
     return (query.page - 1) * (per_page or query.per_page)
 
@@ -156,12 +142,12 @@ def figures(totals: Totals) -> dict[str, Any]:
 
 
 def _session_keys(query_string: str, scope: Scope) -> list[live.Key]:
-    query = parse(SessionsPage, query_string)
+    query = SessionsPage.parse(query_string)
     return queries.versions(query.filter(scope), query.per_page, _offset(query), oldest_first=query.is_oldest_first)
 
 
 def _session_counts(query_string: str, scope: Scope) -> dict[str, Any]:
-    found = figures(statistics.totals(scope, tenant := parse(SessionsPage, query_string).tenant))
+    found = figures(statistics.totals(scope, tenant := SessionsPage.parse(query_string).tenant))
     return found if tenant else found | {"sessions_active": found["active"]}
 
 
@@ -172,7 +158,7 @@ def _render_sessions(ids: Sequence[int]) -> Mapping[int, str]:
 
 READ = Permission.SESSIONS_READ
 SESSIONS = live.LiveList(
-    "sessions", CLOCK, READ, lambda q: parse(SessionsPage, q).view(), _session_keys, _render_sessions, _session_counts
+    "sessions", CLOCK, READ, lambda q: SessionsPage.parse(q).view(), _session_keys, _render_sessions, _session_counts
 )
 
 
@@ -210,7 +196,7 @@ def _first(row: rows.SessionRow, kind: EventType, count: int) -> int | None:
 
 
 def _timeline_keys(query_string: str, scope: Scope) -> list[live.Key]:
-    query = parse(TimelinePage, query_string)
+    query = TimelinePage.parse(query_string)
     if not queries.version_of(query.id, scope):
         return []
     return queries.timeline_versions(query.id, query.type, TIMELINE_PAGE, _offset(query, TIMELINE_PAGE))
@@ -218,7 +204,7 @@ def _timeline_keys(query_string: str, scope: Scope) -> list[live.Key]:
 
 def timeline_counts(query_string: str, scope: Scope) -> dict[str, Any]:
     """How many events a session has, of the type that its timeline is narrowed to."""
-    query = parse(TimelinePage, query_string)
+    query = TimelinePage.parse(query_string)
     if not queries.version_of(query.id, scope):
         return {}
     return {"timeline": queries.count_events(EventFilter(event_type=query.type, session_row=query.id))}
@@ -233,7 +219,7 @@ def _render_steps(ids: Sequence[int]) -> Mapping[int, str]:
 
 SESSION = live.LiveList("session", CLOCK, READ, _one, _one_key, _render_heads, lambda _q, _s: {}, switched=False)
 TIMELINE = live.LiveList(
-    "session-events", CLOCK, READ, lambda q: parse(TimelinePage, q).view(), _timeline_keys, _render_steps, timeline_counts,
+    "session-events", CLOCK, READ, lambda q: TimelinePage.parse(q).view(), _timeline_keys, _render_steps, timeline_counts,
     switched=False,
 )  # fmt: skip
 
@@ -242,7 +228,7 @@ TIMELINE = live.LiveList(
 
 
 def _event_keys(query_string: str, scope: Scope) -> list[live.Key]:
-    query = parse(EventsPage, query_string)
+    query = EventsPage.parse(query_string)
     try:
         return queries.event_versions(query.filter(scope), query.per_page, _offset(query))
     except NotFound:
@@ -252,7 +238,7 @@ def _event_keys(query_string: str, scope: Scope) -> list[live.Key]:
 def event_counts(query_string: str, scope: Scope) -> dict[str, Any]:
     """How many events match a query of the feed."""
     try:
-        return {"total": queries.count_events(parse(EventsPage, query_string).filter(scope))}
+        return {"total": queries.count_events(EventsPage.parse(query_string).filter(scope))}
     except NotFound:
         return {"total": 0}
 
@@ -262,6 +248,6 @@ def _render_events(ids: Sequence[int]) -> Mapping[int, str]:
     return {i: _markup("sessions/_event.html", row=rows.event_row(e)) for i, e in found.items()}
 
 
-EVENTS = live.LiveList("events", CLOCK, READ, lambda q: parse(EventsPage, q).view(), _event_keys, _render_events, event_counts)
+EVENTS = live.LiveList("events", CLOCK, READ, lambda q: EventsPage.parse(q).view(), _event_keys, _render_events, event_counts)
 for _list in (SESSIONS, SESSION, TIMELINE, EVENTS):
     live.register(_list)

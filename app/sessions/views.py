@@ -30,7 +30,6 @@ from app.sessions.live import (
     TimelinePage,
     event_counts,
     figures,
-    parse,
     session_rows,
     timeline_counts,
 )  # fmt: skip
@@ -231,7 +230,7 @@ def one(row_id: int) -> str:
     """One session: its live head and a page of its timeline (`at`: the page that an event is on); with HX-Request these alone."""
     row, who = _found(row_id), access.actor()
     given = {name: request.args[name] for name in ("page", "type") if request.args.get(name)}
-    query = parse(TimelinePage, urlencode(given | {"id": row_id}))
+    query = TimelinePage.parse(urlencode(given | {"id": row_id}))
     at = request.args.get("at", 0, int)
     if 0 < at < 10**18 and not query.type:
         query = query.model_copy(update={"page": queries.place_of_event(row_id, at) // TIMELINE_PAGE + 1})

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar, Self
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.errors import Invalid
 from app.shapes import Fixed, Query
+from app.web.body import field_errors
 
 PER_PAGE = 50
 _NOT_FILTERS = {"sort", "page", "per_page", "cols"}
@@ -62,6 +64,22 @@ class ListQuery(Query):
         if self.cols and not set(self.cols.split(",")) <= keys:
             raise PydanticCustomError("cols", "cols: use {known}, separated by commas", {"known": ", ".join(sorted(keys))})
         return self
+
+    @classmethod
+    def parse(cls, query_string: str) -> Self:
+        """A query string as this model, the last of a repeated parameter counting. Raises Invalid."""
+        try:
+            given = parse_qs(query_string, max_num_fields=40)
+            return cls.model_validate({name: items if name == "cols" else items[-1] for name, items in given.items()})
+        except ValidationError as error:
+            raise field_errors(error, "query") from None
+        except ValueError:
+            raise Invalid("too many parameters") from None
+
+    @property
+    def offset(self) -> int:
+        """Rows before this page."""
+        return (self.page - 1) * self.per_page
 
     @property
     def sort_key(self) -> str:
