@@ -13,7 +13,7 @@ from app.proxies.models import ProxyStatus
 from app.proxies.schemas import CSV_COLUMNS, csv_rows
 from app.shapes import Fixed
 from app.tenants.queries import tenant_choices
-from app.web import access, csv, live, pages
+from app.web import access, bulk, csv, live, pages
 from app.web.body import validate_query
 from app.web.listing import Listing
 from app.web.pages import Found, NavItem
@@ -58,7 +58,8 @@ def index() -> Response:
     state = live.snapshot(PROXIES, query.view(), scope)
     html = live.rows(PROXIES, state.keys)
     rows = Markup("".join([html[key[0]] for key in state.keys if key[0] in html]))  # noqa: S704 (each is Markup)
-    context = {"listing": _listing(query, scope), "rows": rows, "rev": state.rev, "may_write": _may_write(), "statuses": STATUSES}
+    context = {"listing": _listing(query, scope), "rows": rows, "rev": state.rev, "may_write": _may_write(), "statuses": STATUSES,
+               "bulk": bulk.actions("proxies")}  # fmt: skip
     template = "proxies/_table.html" if pages.is_fragment() else "proxies/index.html"
     response = make_response(render_template(template, page_title="Proxies", **context))
     response.headers["X-Rev"] = str(state.rev)
