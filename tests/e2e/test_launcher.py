@@ -87,7 +87,7 @@ def test_a_signal_while_it_starts_ends_it_too() -> None:
         time.sleep(0.3)
         everybody = product.children()
         product.process.terminate()
-        assert product.process.wait(15) == 0
+        assert product.process.wait(45) == 0
         assert not [one for one in everybody if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     finally:
         product.stop()

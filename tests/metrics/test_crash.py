@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import port_open
-from serving import Agent, Server
+from serving import Agent, Server, eventually
 
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "3"))  # the promise is for 100; `TEST_ROUNDS=100 make test` keeps it
 
@@ -66,7 +66,9 @@ def test_an_acknowledged_sample_survives_kill_9(database: str, tmp_path: Path) -
             ]
             for thread in threads:
                 thread.start()
-            time.sleep(0.5 + 0.13 * (round_number % 7))
+            enough = len(oracle.acked) + 20
+            eventually(lambda n=enough: len(oracle.acked) >= n, 60)  # under load …
+            time.sleep(0.13 * (round_number % 7))  # … and at another moment of a batch each time
             server.kill_web()
             stop.set()
             for thread in threads:
