@@ -16,7 +16,7 @@ from app.clock import now
 from app.extensions import db
 from app.runs import queries
 from app.runs.models import RunStatus
-from app.runs.operations import MAX_LOG_BYTES
+from app.runs.output import MAX_LOG_BYTES
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b]0;title\x07\x1b[31mred\x1b[0m\x1b[2J\u202egnp.exe\x08\n"
 
@@ -131,7 +131,7 @@ def test_a_selection_is_cancelled_or_run_again_after_a_question(cast: Cast) -> N
     made = runs_of(cast)
     bob = cast.browser("bob")
     asked = bob.client.post("/runs/bulk/cancel", data={"csrf_token": bob.token, "ids": [made["wait"], made["true"]]})
-    assert "Cancel this run?" in asked.text and "1 of the selected have ended" in asked.text
+    assert "Cancel this run?" in asked.text and "1 of the selected are not in a state for it" in asked.text
     assert (
         bob.post("/runs/bulk/cancel", all="1", query="status=queued", count="1", confirmed="1", back="status=queued").status_code
         == 303
