@@ -19,6 +19,7 @@ ROOMS = (
     "commands",
     "proxies",
     "sessions",
+    "alerts",
     "live",
     "system",
     "overview",
