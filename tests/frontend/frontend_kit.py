@@ -27,7 +27,7 @@ VIEWS = (Fixed(id=0, name="All", href="/fleet/", active=True, count=None, mine=F
 JINJA = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
 JINJA.globals.update(
     asset=lambda path: f"/static/{path}", csrf_token=lambda: "token", build="b1", flashes=[], tenants=(), nav=(),
-    current_tenant=None, request=None, principal=Object(name="Alice", role="admin", can=lambda permission: True),
+    current_tenant=None, request=None, watched=(), alarms=0, principal=Object(name="Alice", role="admin", can=lambda permission: True),
 )  # fmt: skip
 JINJA.globals["part"] = Parts(JINJA)
 
