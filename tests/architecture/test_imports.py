@@ -20,8 +20,29 @@ LAYER_OF = {
     "counters": "models", "health": "models", "dispatcher": "schemas", "conversation": "schemas", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "rows": "schemas", "ws": "entrance",
     "users": "entrance", "bulk": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
     "terminal": "models", "shown": "schemas",
+    "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "queries",
+    "entries": "operations", "book": "operations", "checks": "operations", "evaluation": "operations", "sources": "operations",
+    "deadlines": "operations",
 }  # fmt: skip
-PURE = {"models", "queries", "operations", "schemas", "rollups", "partitions"}
+PURE = {
+    "models",
+    "queries",
+    "operations",
+    "schemas",
+    "rollups",
+    "partitions",
+    "catalogue",
+    "rules",
+    "matching",
+    "silencing",
+    "preview",
+    "entries",
+    "book",
+    "checks",
+    "evaluation",
+    "sources",
+    "deadlines",
+}
 SHARED = {"models", "queries", "operations"}
 # Each exception with its reason.
 MAY = {
