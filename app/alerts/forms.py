@@ -19,6 +19,7 @@ SHOWN_IN = {"B/s": ("MB/s", 1_000_000.0)}  # what people think in
 SCOPES = [(ScopeKind.ALL.value, "Everything"), (ScopeKind.TENANT.value, "One tenant"), (ScopeKind.TAG.value, "A tag"),
           (ScopeKind.COMPUTER.value, "One computer")]  # fmt: skip
 UNTIL = [("1h", "For 1 hour"), ("8h", "For 8 hours"), ("tomorrow", "Until tomorrow, 08:00 UTC"), ("custom", "Until another time")]
+SILENCED = [("computer", "Everything about these computers"), ("rule", "These rules, on whatever they are about")]
 _TYPED = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
 
 
@@ -28,13 +29,15 @@ class ChoiceField(SelectField):  # type: ignore[misc]
     def pre_validate(self, form: Any) -> None:
         if not self.raw_data:
             known = [value for value, *_ in self.iter_choices()]
-            self.data = self.data if self.data in known else known[0] if known else ""
+            self.data = self.data if self.data in known else known[0] if known else ""  # type: ignore[has-type]
             return
         super().pre_validate(form)
 
 
 class NumberField(FloatField):  # type: ignore[misc]
     """A number; `90 %` and `1,000` are numbers too."""
+
+    data: float | None
 
     def process_formdata(self, valuelist: list[str]) -> None:
         text = (valuelist[0] if valuelist else "").replace(",", "").strip()
@@ -55,6 +58,7 @@ class MomentField(StringField):  # type: ignore[misc]
     """A time in UTC as `<input type=datetime-local>` sends it; `moment` is the aware time."""
 
     moment: datetime | None = None
+    data: str | None
 
     def process_formdata(self, valuelist: list[str]) -> None:
         super().process_formdata(valuelist)
@@ -85,8 +89,7 @@ class SilenceForm(FlaskForm):  # type: ignore[misc]
 
     until = RadioField("How long", choices=UNTIL, default="1h")
     custom = MomentField("Until (UTC)", [Optional()])
-    by = RadioField("What", choices=[("computer", "Everything about these computers"), ("rule", "These rules, on whatever they are about")],
-                    default="computer")  # fmt: skip
+    by = RadioField("What", choices=SILENCED, default="computer")
     reason = StringField("Reason", [Length(max=500)], description="Optional; others see it among the silences")
 
     def end(self, moment: datetime) -> datetime | None:
@@ -192,7 +195,8 @@ class ThresholdForm(ScopeForm):
                 limits[f"{name}_value"] = float(chosen) if chosen else None
         argument = {"path": (self.path.data or "").strip(), "recv|sent": self.direction.data}.get(metric.arguments) or None
         return {
-            "name": (self.name.data or "").strip(), "metric": metric.key, "argument": argument, "comparison": comparison, **limits,
+            "name": (self.name.data or "").strip(), "metric": metric.key, "argument": argument, "comparison": comparison,
+            **limits,
             "for_seconds": 0 if metric.source is Source.EVENT else (self.for_n.data or 0) * UNITS[self.for_unit.data],
             "recovery_for_seconds": 0 if metric.source is Source.EVENT else (self.back_n.data or 0) * UNITS[self.back_unit.data],
             "include_ephemeral": bool(self.include_ephemeral.data), "enabled": bool(self.enabled.data),

@@ -37,7 +37,8 @@ COLUMNS = (
 )
 CHIPS = (
     ("", "Active", "active"), ("unacknowledged", "Nobody on it", "unacknowledged"),
-    ("acknowledged", "Acknowledged", "acknowledged"), ("muted", "Muted", "muted"), ("pending", "Pending", "pending"), ("resolved", "Resolved", "resolved"), ("all", "All", "total"),
+    ("acknowledged", "Acknowledged", "acknowledged"), ("muted", "Muted", "muted"), ("pending", "Pending", "pending"),
+    ("resolved", "Resolved", "resolved"), ("all", "All", "total"),
 )  # fmt: skip
 SEVERITIES = (("critical", "Critical"), ("warning", "Warning"))
 RANGES = (("1h", "Last hour"), ("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"))

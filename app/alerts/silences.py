@@ -37,6 +37,11 @@ def _may_write() -> bool:
     return who.is_person and who.can(Permission.ALERTS_WRITE)
 
 
+def _may_change(row: Silence) -> bool:
+    """Silences for all tenants are changed by those who see them all."""
+    return _may_write() and (row.tenant_id is not None or access.actor().tenant_ids is None)
+
+
 def _when(row: Silence) -> str:
     """How it repeats, in words."""
     if row.repeat is None:
@@ -58,7 +63,7 @@ def silence_list() -> str:
     names, tenants = scope_names([row for row, _ in part]), tenant_names(row.tenant_id for row, _ in part)
     lines = [{"silence": row, "state": state, "about": scope_words(row, names, tenants), "when": _when(row), "href": _href(row),
               "lasts": lasted((row.ends_at - row.starts_at).total_seconds()),
-              "next": row.next_change(moment), "may_change": _may_write() and (row.tenant_id is not None or access.actor().tenant_ids is None)}
+              "next": row.next_change(moment), "may_change": _may_change(row)}
              for row, state in part]  # fmt: skip
     return render_template(
         "alerts/silences.html", lines=lines, states=STATES, counts=counts, state=wanted, total=len(shown), page=page,
@@ -206,8 +211,12 @@ def _as_form(row: Silence) -> dict[str, str]:
     def typed(moment: datetime | None) -> str:
         return moment.strftime("%Y-%m-%dT%H:%M:%S") if moment else ""
 
-    scoped = {"of_tenant": (row.scope_id if row.scope is ScopeKind.TENANT else row.tenant_id) or "", "scope": row.scope.value,
-              "tag": row.scope_id if row.scope is ScopeKind.TAG else "", "computer": row.scope_id if row.scope is ScopeKind.COMPUTER else "",
-              "rule": row.scope_id if row.scope is ScopeKind.THRESHOLD else ""}  # fmt: skip
-    return {"starts_at": typed(row.starts_at), "ends_at": typed(row.ends_at), "repeat": row.repeat.value if row.repeat else "",
-            "repeat_until": typed(row.repeat_until), "reason": row.reason} | {key: value or "" for key, value in scoped.items()}  # fmt: skip
+    def if_is(kind: ScopeKind) -> str:
+        return (row.scope_id or "") if row.scope is kind else ""
+
+    return {
+        "starts_at": typed(row.starts_at), "ends_at": typed(row.ends_at), "repeat": row.repeat.value if row.repeat else "",
+        "repeat_until": typed(row.repeat_until), "reason": row.reason, "scope": row.scope.value, "tag": if_is(ScopeKind.TAG),
+        "computer": if_is(ScopeKind.COMPUTER), "rule": if_is(ScopeKind.THRESHOLD),
+        "of_tenant": if_is(ScopeKind.TENANT) or row.tenant_id or "",
+    }  # fmt: skip

@@ -82,7 +82,8 @@ def around(alert: Alert, scope: frozenset[str] | None, limit: int = 20) -> list[
     )  # fmt: skip
     found = [_status(entry) for entry in session().scalars(query.order_by(JournalEntry.seq).limit(limit))]
     steps: Any = select(RunStep, Run).join(Run, Run.id == RunStep.run_id).where(
-        RunStep.computer_uuid == alert.computer_uuid, RunStep.status == StepStatus.FAILED, RunStep.finished_at >= start, RunStep.finished_at <= end,
+        RunStep.computer_uuid == alert.computer_uuid, RunStep.status == StepStatus.FAILED, RunStep.finished_at >= start,
+        RunStep.finished_at <= end,
     )  # fmt: skip
     found_steps = session().execute(steps.order_by(RunStep.finished_at).limit(limit)).all()
     seen = set(visible_ids([run.id for _, run in found_steps], scope))
@@ -90,8 +91,8 @@ def around(alert: Alert, scope: frozenset[str] | None, limit: int = 20) -> list[
         if run.id not in seen:
             continue  # it was on computers of other tenants, too
         words = run.status.value.replace("_", " ") if run.status in (RunStatus.TIMED_OUT, RunStatus.LOST) else "failed"
-        found.append(Moment(step.finished_at, "circle-x", f"{run.kind.value.capitalize()} {words}", run.title[:200], run.actor_name, "bad",
-                            f"/runs/{run.id}/"))  # fmt: skip
+        title = f"{run.kind.value.capitalize()} {words}"
+        found.append(Moment(step.finished_at, "circle-x", title, run.title[:200], run.actor_name, "bad", f"/runs/{run.id}/"))
     return sorted(found, key=lambda moment: moment.at)[:limit]
 
 

@@ -7,12 +7,10 @@ from flask import Response, make_response, redirect, render_template, request
 from app.actors import Permission
 from app.alerts import bp, operations, queries
 from app.alerts.catalogue import Metric, Source, metric_of, metrics
-from app.alerts.checks import check_threshold, place
 from app.alerts.figures import computer_named, computers_like, scope_names, tenant_names, threshold_counts
 from app.alerts.forms import ThresholdForm
-from app.alerts.history import Trial, try_on_history
 from app.alerts.models import ScopeKind, Threshold
-from app.alerts.rules import Rule
+from app.alerts.preview import Preview, would_have_fired
 from app.alerts.words import condition, scope_words
 from app.database import begin_write, release
 from app.errors import DomainError, Invalid
@@ -23,6 +21,7 @@ from app.web.forms import refused, show_error
 from app.web.pages import Found
 
 PAGE = 100
+DAYS = 7
 FOUND = 4  # in the search palette
 # What the domain calls a value, and in which field it was typed.
 _TYPED_IN = {"metric_type": "metric", "argument": "path", "for_seconds": "for_n", "recovery_for_seconds": "back_n",
@@ -67,8 +66,8 @@ def threshold_list() -> str:
     ]
     part = _shown(shown[(page - 1) * PAGE : page * PAGE])
     return render_template(
-        "alerts/thresholds.html", rows=part, total=len(shown), q=q, metric=metric, page=page, pages=max(1, -(-len(shown) // PAGE)),
-        metrics=metrics(), may_write=_may_write(), any=bool(rows), page_title="Thresholds",
+        "alerts/thresholds.html", rows=part, total=len(shown), q=q, metric=metric, page=page,
+        pages=max(1, -(-len(shown) // PAGE)), metrics=metrics(), may_write=_may_write(), any=bool(rows), page_title="Thresholds",
     )  # fmt: skip
 
 
@@ -76,19 +75,25 @@ def threshold_list() -> str:
 def threshold(threshold_id: str) -> str:
     """One rule: what it says, how often it fired."""
     row = queries.get_threshold(threshold_id, access.actor())
-    return render_template("alerts/threshold.html", page_title=row.name, trial=_trial(row) if "try" in request.args else None,
+    return render_template("alerts/threshold.html", page_title=row.name, **(_trial(row) if "try" in request.args else {}),
                            **_shown([row])[0])  # fmt: skip
 
 
-def _trial(row: Threshold) -> Trial:
-    metric = metric_of(row.metric)
-    return try_on_history(Rule.of(row, metric.least_for_s if metric else 0), pages.scope())
+def _trial(row: Threshold) -> dict[str, Any]:
+    """What it would have done, for `_trial.html`."""
+    columns = ("name", "metric", "argument", "comparison", "warning_value", "critical_value", "recovery_value", "for_seconds",
+               "recovery_for_seconds", "scope", "scope_id", "tenant_id", "include_ephemeral")  # fmt: skip
+    try:
+        found = would_have_fired({name: getattr(row, name) for name in columns}, DAYS, actor=access.actor())
+    except DomainError as error:  # its computer or its tag is gone, or it reaches further than one can see
+        return {"trial": None, "problem": error.details or error.message}
+    return {"trial": found, "problem": None}
 
 
 @bp.page("/alerts/thresholds/<threshold_id>/trial", permission=Permission.ALERTS_READ)
 def threshold_trial(threshold_id: str) -> str:
     """How often it would have fired, as a fragment."""
-    return render_template("alerts/_trial.html", trial=_trial(queries.get_threshold(threshold_id, access.actor())), problem=None)
+    return render_template("alerts/_trial.html", **_trial(queries.get_threshold(threshold_id, access.actor())))
 
 
 # -- the editor --------------------------------------------------------------------------------------------------------
@@ -165,18 +170,16 @@ def _say(form: ThresholdForm, metric: Metric, error: DomainError) -> None:
     show_error(form, error)
 
 
-def _try(form: ThresholdForm, metric: Metric) -> tuple[Trial | None, str | None]:
+def _try(form: ThresholdForm, metric: Metric) -> tuple[Preview | None, str | None]:
     """What the rule in the form would have done, or why that cannot be said yet."""
     if not form.validate():
         return None, "something is not filled in right"
     try:
         values = _values(form, metric)
-        row = Threshold(**(check_threshold(values) | place(values, access.actor())))
+        return would_have_fired(values, DAYS, actor=access.actor()), None
     except DomainError as error:
         _say(form, metric, error)
         return None, next((text for field in form for text in field.errors), error.message)
-    row.id = ""
-    return try_on_history(Rule.of(row, metric.least_for_s), pages.scope()), None
 
 
 def _page(form: ThresholdForm, metric: Metric, row: Threshold | None, **more: Any) -> dict[str, Any]:
@@ -283,16 +286,16 @@ def delete_threshold(threshold_id: str) -> Response:
         pages.toast(f"Rule {name[:80]} deleted")
         return make_response(redirect("/alerts/thresholds/", 303))
     active, week = threshold_counts([row.id], access.actor().tenant_ids).get(row.id, (0, 0))
-    open_now = (
-        f"Its {active:,} active alert{'s are' if active != 1 else ' is'} over then. "
+    are = (
+        f"Its {active:,} active alert{'s are' if active != 1 else ' is'} over then."
         if active
-        else "None of its alerts is active. "
+        else "None of its alerts is active."
     )
-    impact = (f"{open_now}What it raised before stays in the history ({week:,} in the last 7 days). Nobody is told any more when: "
-              f"{condition(row)}.")  # fmt: skip
+    kept = f"What it raised before stays in the history ({week:,} in the last 7 days)."
+    impact = f"{are} {kept} Nobody is told any more when: {condition(row)}."
     targets = [{"label": row.name, "href": f"/alerts/thresholds/{row.id}/", "note": condition(row)}]
     return make_response(render_template(
         "confirm.html", title="Delete this rule?", page_title="Delete a rule", impact=impact, targets=targets, total=1,
-        action=f"/alerts/thresholds/{row.id}/delete", fields={}, verb="Delete", cancel=f"/alerts/thresholds/{row.id}/", error=None,
-        type_count=False,
+        action=f"/alerts/thresholds/{row.id}/delete", fields={}, verb="Delete", cancel=f"/alerts/thresholds/{row.id}/",
+        error=None, type_count=False,
     ))  # fmt: skip

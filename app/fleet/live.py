@@ -27,11 +27,12 @@ COLUMNS = (
     Column("cpu", "CPU, last hour"),
     Column("memory", "Memory"),
     Column("disk", "Disk", align="end"),
-    Column("alerts", "Alerts", sortable=False, align="end"),
+    Column("alerts", "Alerts", align="end"),
     Column("last_seen", "Last seen"),
     Column("address", "Address", default=False),
 )
-STATUSES = (("online", "Online"), ("offline", "Offline"), ("unknown", "Never seen"), ("attention", "Needs attention"))
+STATUSES = (("online", "Online"), ("offline", "Offline"), ("unknown", "Never seen"), ("attention", "Needs attention"),
+            ("alerts", "With alerts"))  # fmt: skip
 
 
 class FleetQuery(ListQuery):
@@ -40,7 +41,7 @@ class FleetQuery(ListQuery):
     COLUMNS: ClassVar[tuple[Column, ...]] = COLUMNS
     DEFAULT_SORT: ClassVar[str] = "name"
 
-    status: str = Field("", pattern="^(|online|offline|unknown|attention)$")
+    status: str = Field("", pattern="^(|online|offline|unknown|attention|alerts)$")
     os: str = Field("", max_length=200)
     tenant: str = Field("", max_length=36)
     tag: str = Field("", max_length=50)

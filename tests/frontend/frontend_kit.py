@@ -53,7 +53,7 @@ def computer(number: int, **changes: Any) -> Object:
 
 def shown(rows: list[Object], rev: int = 7, may_write: bool = True, **changes: Any) -> dict[str, Any]:
     """What the Computers page gives its templates: 50 of 1,243, unless something else is said."""
-    counts = Fixed(total=1243, online=1200, offline=43, unknown=0, attention=12)
+    counts = Fixed(total=1243, online=1200, offline=43, unknown=0, attention=12, alerts=12)
     values = {"path": "/fleet/", "query_model": FleetQuery(sort="-cpu"), "total": 1243, "options": Fixed(), "counts": counts,
               "view_key": "fleet?"}  # fmt: skip
     html = Markup("").join(row_html(row) for row in rows)
