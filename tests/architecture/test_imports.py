@@ -20,9 +20,9 @@ LAYER_OF = {
     "counters": "models", "health": "models", "dispatcher": "schemas", "conversation": "schemas", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "rows": "schemas", "ws": "entrance",
     "users": "entrance", "bulk": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
     "terminal": "models", "shown": "schemas",
-    "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "queries",
+    "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "operations",
     "entries": "operations", "book": "operations", "checks": "operations", "evaluation": "operations", "sources": "operations",
-    "deadlines": "operations",
+    "deadlines": "operations", "rule_schemas": "schemas",
 }  # fmt: skip
 PURE = {
     "models",
