@@ -19,11 +19,12 @@ ROOMS = (
     "commands",
     "proxies",
     "sessions",
+    "alerts",
     "live",
     "system",
     "overview",
 )
-ENTRANCES = ("live", "views", "users", "bulk", "asked", "api", "ws")
+ENTRANCES = ("live", "views", "users", "bulk", "asked", "thresholds", "silences", "api", "ws")
 
 
 def init_app(app: Flask) -> None:

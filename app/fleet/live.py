@@ -27,11 +27,12 @@ COLUMNS = (
     Column("cpu", "CPU, last hour"),
     Column("memory", "Memory"),
     Column("disk", "Disk", align="end"),
-    Column("alerts", "Alerts", sortable=False, align="end"),
+    Column("alerts", "Alerts", align="end"),
     Column("last_seen", "Last seen"),
     Column("address", "Address", default=False),
 )
-STATUSES = (("online", "Online"), ("offline", "Offline"), ("unknown", "Never seen"), ("attention", "Needs attention"))
+STATUSES = (("online", "Online"), ("offline", "Offline"), ("unknown", "Never seen"), ("attention", "Needs attention"),
+            ("alerts", "With alerts"))  # fmt: skip
 
 
 class FleetQuery(ListQuery):
@@ -40,7 +41,7 @@ class FleetQuery(ListQuery):
     COLUMNS: ClassVar[tuple[Column, ...]] = COLUMNS
     DEFAULT_SORT: ClassVar[str] = "name"
 
-    status: str = Field("", pattern="^(|online|offline|unknown|attention)$")
+    status: str = Field("", pattern="^(|online|offline|unknown|attention|alerts)$")
     os: str = Field("", max_length=200)
     tenant: str = Field("", max_length=36)
     tag: str = Field("", max_length=50)
@@ -67,6 +68,7 @@ class Row:
     spark_points: str
     alerts: int
     last_seen: datetime | None
+    health: str = "healthy"
 
 
 def spark_points(slots: bytes | None) -> str:
@@ -82,7 +84,7 @@ def spark_points(slots: bytes | None) -> str:
 def row_of(c: Computer) -> Row:
     """A computer as a row."""
     return Row(c.uuid, c.name, c.address or c.host, c.tags, c.status.value, c.tenant.name, c.os_name, c.cpu, c.memory, c.disk,
-               spark_points(c.spark), 0, c.last_seen)  # fmt: skip
+               spark_points(c.spark), c.alerts_warning + c.alerts_critical, c.last_seen, c.health)  # fmt: skip
 
 
 def render_rows(ids: Sequence[int]) -> Mapping[int, str]:

@@ -36,6 +36,8 @@ class Computer(Base):
     """A machine. `id` is internal (samples refer to it); `uuid` is its public id and is never used again.
 
     `problem` says in words why its samples are not taken, while that is so.
+    `alerts_warning` and `alerts_critical` count its active alerts; `alerts_open` whatever the evaluation has to look at
+    (`set_alert_counts`).
     `due_at` is when it counts as offline unless it is heard again. `cpu`, `memory`, `disk` are percentages of the newest
     sample (`disk`: the fullest one); `recv_rate`, `sent_rate` are bytes a second; they are NULL while it is offline, but
     for `disk`. `spark` holds the last SPARK_SLOTS minutes' mean CPU, a byte each, the newest last (minute `spark_minute`).
@@ -91,12 +93,20 @@ class Computer(Base):
     spool_pending: Mapped[int] = mapped_column(Integer, default=0)
     spool_dropped: Mapped[int] = mapped_column(Integer, default=0)
     problem: Mapped[str | None] = mapped_column(String(300))
+    alerts_open: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    alerts_warning: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    alerts_critical: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     tag_links: Mapped[list["ComputerTag"]] = relationship(
         cascade="all, delete-orphan", passive_deletes=True, lazy="selectin", order_by="ComputerTag.tag"
     )
     inventory: Mapped["Inventory | None"] = relationship(
         cascade="all, delete-orphan", passive_deletes=True, uselist=False, back_populates="computer"
     )
+
+    @property
+    def health(self) -> str:
+        """The worst active alert's severity, else healthy (contracts/README.md, "Settled")."""
+        return "critical" if self.alerts_critical else "warning" if self.alerts_warning else "healthy"
 
     @property
     def tags(self) -> list[str]:

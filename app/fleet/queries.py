@@ -25,6 +25,7 @@ _SORTS: dict[str, Any] = {
     "disk": Computer.disk,
     "last_seen": Computer.last_seen,
     "address": Computer.address,
+    "alerts": Computer.alerts_critical * 1000 + Computer.alerts_warning,
     "added": Computer.id,
 }
 SORT_KEYS = (*_SORTS, "tenant")
@@ -51,7 +52,10 @@ def _where(query: Select[Any], wanted: ComputerFilter) -> Select[Any]:
     if wanted.scope is not None:
         query = query.where(Computer.tenant_id.in_(wanted.scope))
     if wanted.status == "attention":
-        query = query.where(or_(Computer.status == ComputerStatus.OFFLINE, Computer.disk >= 90))
+        alerted = Computer.alerts_warning + Computer.alerts_critical > 0
+        query = query.where(or_(Computer.status == ComputerStatus.OFFLINE, Computer.disk >= 90, alerted))
+    elif wanted.status == "alerts":
+        query = query.where(Computer.alerts_warning + Computer.alerts_critical > 0)
     elif wanted.status == "not-online":
         query = query.where(Computer.status != ComputerStatus.ONLINE)
     elif wanted.status:
@@ -156,7 +160,7 @@ _counts: TTLCache[ComputerFilter, dict[str, int]] = TTLCache(maxsize=512, ttl=1)
 
 
 def status_counts(wanted: ComputerFilter, *, fresh: bool = False) -> dict[str, int]:
-    """`total, online, offline, unknown, attention` of all that match apart from the status filter; at most 1 s old."""
+    """`total, online, offline, unknown, attention, alerts` of all that match apart from the status filter; at most 1 s old."""
     wanted = replace(wanted, status="")
     known = None if fresh else _counts.get(wanted)
     if known is None:
@@ -166,6 +170,7 @@ def status_counts(wanted: ComputerFilter, *, fresh: bool = False) -> dict[str, i
         known = {status.value: found.get(status.value, 0) for status in ComputerStatus}
         known["total"] = sum(known.values())
         known["attention"] = count(replace(wanted, status="attention"))
+        known["alerts"] = count(replace(wanted, status="alerts"))
         _counts[wanted] = known
     return known
 

@@ -16,6 +16,7 @@ from app.actors import Permission
 from app.config import Settings
 from app.shapes import Fixed
 from app.web import access, csrf, live
+from app.web.live import LiveList
 from app.web.parts import Parts
 
 Count = Callable[[frozenset[str] | None], int]
@@ -24,7 +25,9 @@ SECTIONS = (None, "Fleet", "Work", "Watch", "Admin")
 
 @dataclass(frozen=True)
 class NavItem:
-    """An entry of the navigation. `count` gives the number beside it in a tenant scope; live pages update it by `count_key`."""
+    """An entry of the navigation. `count` gives the number beside it in a tenant scope; live pages update it by `count_key`.
+    A number that every page watches (`watch_everywhere`) needs no `count`; `alarm_key` names the one that makes it red unless it
+    is 0."""
 
     section: str | None
     label: str
@@ -36,6 +39,7 @@ class NavItem:
     count_key: str | None = None
     prefix: str | None = None
     hot: bool = False
+    alarm_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,18 @@ class Toast:
     undo: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A live list without rows that every page watches for its counts; `src` answers them to whoever missed one. The count
+    `alarm` goes into the title and colours the icon of the page."""
+
+    list: LiveList
+    src: str
+    alarm: str
+
+
 _nav: list[NavItem] = []
+_watched: list[Watched] = []
 _settings: list[SettingsTab] = []
 _tabs: dict[str, list["Tab"]] = {}
 _finders: list[tuple[Permission, Callable[[str], Sequence[Found]]]] = []
@@ -89,6 +104,11 @@ _tenant_lists: list[TenantList] = []
 def add_nav(*items: NavItem) -> None:
     """A room announces its pages (at import; twice is once)."""
     _nav.extend(item for item in items if item not in _nav)
+
+
+def watch_everywhere(*watched: Watched) -> None:
+    """A room announces counts that every page shows (at import; twice is once)."""
+    _watched.extend(one for one in watched if one not in _watched)
 
 
 def add_tabs(prefix: str, *tabs: Tab) -> None:
@@ -181,17 +201,31 @@ def find_things(text: str) -> list[Found]:
     return [found for permission, find in _finders if access.actor().can(permission) for found in find(text)]
 
 
-def _navigation() -> tuple[Fixed[str, Any], ...]:
-    who, path, narrowed = access.actor(), request.path, scope()
+def _everywhere() -> tuple[list[dict[str, Any]], dict[str, Any], int]:
+    """The lists that this page watches, all their counts, and how many alarms there are."""
+    shown: list[dict[str, Any]] = []
+    counts: dict[str, Any] = {}
+    alarms = 0
+    for one in _watched:
+        if access.actor().can(one.list.permission):
+            state = live.snapshot(one.list, "", scope())
+            shown.append({"view": one.list.name, "rev": state.rev, "src": one.src})
+            counts |= state.counts
+            alarms += state.counts.get(one.alarm, 0)
+    return shown, counts, alarms
+
+
+def _navigation(counts: dict[str, Any]) -> tuple[Fixed[str, Any], ...]:
+    who, path = access.actor(), request.path
     sections: list[Fixed[str, Any]] = []
     for title in SECTIONS:
-        items = tuple(_nav_entry(item, path, narrowed) for item in _nav if item.section == title and who.can(item.permission))
+        items = tuple(_nav_entry(item, path, counts) for item in _nav if item.section == title and who.can(item.permission))
         if items:
             sections.append(Fixed(title=title, items=items))
     return tuple(sections)
 
 
-def _nav_entry(item: NavItem, path: str, narrowed: frozenset[str] | None) -> Fixed[str, Any]:
+def _nav_entry(item: NavItem, path: str, counts: dict[str, Any]) -> Fixed[str, Any]:
     href = url_for(item.endpoint)
     prefix = item.prefix or href
     return Fixed({
@@ -199,9 +233,11 @@ def _nav_entry(item: NavItem, path: str, narrowed: frozenset[str] | None) -> Fix
         "href": href,
         "icon": item.icon,
         "hotkey": item.hotkey,
-        "count": item.count(narrowed) if item.count else None,
+        "count": item.count(scope()) if item.count else counts.get(item.count_key or ""),
         "count_key": item.count_key,
         "hot": item.hot,
+        "alarm_key": item.alarm_key,
+        "alarms": counts.get(item.alarm_key or "", 0),
         "active": path == href or (prefix != "/" and path.startswith(prefix)),
     })  # fmt: skip
 
@@ -237,8 +273,11 @@ def init_app(app: Flask, settings: Settings) -> None:
         always = {"principal": signed_in, "csrf_token": csrf.token}
         if is_fragment():
             return always
+        watched, counts, alarms = _everywhere() if signed_in else ([], {}, 0)
         return always | {
-            "nav": _navigation() if signed_in else (),
+            "nav": _navigation(counts) if signed_in else (),
+            "watched": watched,
+            "alarms": alarms,
             "tenants": _tenant_lists[0](who.tenant_ids) if signed_in and _tenant_lists else (),
             "current_tenant": current_tenant(),
             "flashes": _toasts(),

@@ -1,20 +1,23 @@
 // The four charts of a computer: one JSON source, a shared crosshair, a band from lowest to highest where the points are
-// averages, and a drag that zooms all four and is kept in the URL. Needs vendor/uplot.
+// averages, and a drag that zooms all four and is kept in the URL. One alone (`data-one`) may have lines across it (`data-lines`) and a
+// span marked (`data-span`), as on the page of an alert; then a drag does not change the URL. Needs vendor/uplot.
 
 const TAIL_EVERY = 5_000; // ms between two reads of the newest points
 
-/** @type {Object<string, {series: [string, string][], band: boolean, unit: "%" | "B/s"}>} */
+/** @type {Object<string, {series: [string, string][], band: boolean, unit: "%" | "B/s" | ""}>} */
 const CHARTS = {
   cpu: { series: [["cpu", "CPU"]], band: true, unit: "%" },
   memory: { series: [["memory", "Memory"]], band: true, unit: "%" },
   disk: { series: [["disk", "Disk"]], band: true, unit: "%" },
+  load: { series: [["load", "Load"]], band: true, unit: "" },
   network: { series: [["recv", "Received"], ["sent", "Sent"]], band: false, unit: "B/s" },
 };
 
-/** @param {number | null | undefined} value @param {"%" | "B/s"} unit */
+/** @param {number | null | undefined} value @param {"%" | "B/s" | ""} unit */
 function words(value, unit) {
   if (value === null || value === undefined) return "–";
   if (unit === "%") return `${Math.round(value)}%`;
+  if (unit === "") return value.toFixed(value < 10 ? 1 : 0);
   const step = value < 1 ? 0 : Math.min(4, Math.floor(Math.log(value) / Math.log(1000)));
   return `${(value / 1000 ** step).toFixed(step && value / 1000 ** step < 10 ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB"][step]}/s`;
 }
@@ -40,6 +43,41 @@ function hours(marks, step) {
   });
 }
 
+const TONES = { bad: "--bn-bad-fill", warn: "--bn-warn-fill", ok: "--bn-ok-fill" };
+
+/** @param {HTMLElement} el @returns {{value: number, label: string, tone: "bad" | "warn" | "ok"}[]} */
+const linesOf = (el) => JSON.parse(el.dataset.lines ?? "[]");
+
+/** Shades the span under the line. @param {any} u @param {HTMLElement} el */
+function drawSpan(u, el) {
+  const [from, to] = JSON.parse(el.dataset.span ?? "null") ?? [];
+  if (!from) return;
+  const edge = (/** @type {number} */ at) => Math.max(u.bbox.left, Math.min(u.bbox.left + u.bbox.width, u.valToPos(at, "x", true)));
+  const [left, right] = [edge(from), edge(to ?? u.scales.x.max)];
+  u.ctx.save();
+  u.ctx.globalAlpha = 0.12;
+  u.ctx.fillStyle = colour("--bn-bad-fill");
+  u.ctx.fillRect(left, u.bbox.top, Math.max(2, right - left), u.bbox.height);
+  u.ctx.restore();
+}
+
+/** Draws limits and the recovery value across it. @param {any} u @param {HTMLElement} el */
+function drawLines(u, el) {
+  u.ctx.save();
+  u.ctx.lineWidth = 1.5 * devicePixelRatio;
+  for (const { value, tone } of linesOf(el)) {
+    const y = u.valToPos(value, "y", true);
+    if (y < u.bbox.top || y > u.bbox.top + u.bbox.height) continue;
+    u.ctx.strokeStyle = colour(TONES[tone]);
+    u.ctx.setLineDash(tone === "ok" ? [2 * devicePixelRatio, 4 * devicePixelRatio] : [7 * devicePixelRatio, 4 * devicePixelRatio]);
+    u.ctx.beginPath();
+    u.ctx.moveTo(u.bbox.left, y);
+    u.ctx.lineTo(u.bbox.left + u.bbox.width, y);
+    u.ctx.stroke();
+  }
+  u.ctx.restore();
+}
+
 class Charts {
   /** @param {HTMLElement} root */
   constructor(root) {
@@ -57,7 +95,7 @@ class Charts {
   /** @param {Object<string, string>} extra */
   url(extra = {}) {
     const url = new URL(this.root.dataset.src ?? "", location.href);
-    const page = new URLSearchParams(location.search);
+    const page = new URLSearchParams("one" in this.root.dataset ? "" : location.search);
     for (const key of ["range", "start", "end"]) if (page.has(key)) url.searchParams.set(key, page.get(key) ?? "");
     for (const [key, value] of Object.entries(extra)) url.searchParams.set(key, value);
     return url.href;
@@ -74,7 +112,7 @@ class Charts {
 
   /** Reads only what is newer, and drops what slid out of the range. */
   async tail() {
-    const zoomed = new URLSearchParams(location.search).has("end");
+    const zoomed = "still" in this.root.dataset || new URLSearchParams(location.search).has("end");
     if (!this.data?.t.length || zoomed || Date.now() - this.read < TAIL_EVERY || document.hidden) return;
     this.read = Date.now();
     const last = this.data.t.at(-1);
@@ -129,7 +167,7 @@ class Charts {
     return {
       width: el.clientWidth || 400,
       height: el.clientHeight || 192,
-      scales: { x: { range: () => [this.data.from, this.data.to] }, y: { range: unit === "%" ? [0, 100] : (_u, _min, /** @type {number} */ max) => [0, Math.max(1000, max * 1.1)] } },
+      scales: { x: { range: () => [this.data.from, this.data.to] }, y: { range: unit === "%" ? [0, 100] : (_u, _min, /** @type {number} */ max) => [0, Math.max(unit ? 1000 : 1, ...[max, ...linesOf(el).map((one) => one.value)].map((one) => one * 1.1))] } },
       axes: [{ ...axis, values: (_u, /** @type {number[]} */ marks, _axis, _space, /** @type {number} */ step) => hours(marks, step) }, { ...axis, size: 64, values: (_u, /** @type {number[]} */ ticks) => ticks.map((one) => words(one, unit)) }],
       series: [
         {},
@@ -139,6 +177,8 @@ class Charts {
       bands: banded ? [{ series: [1, 2], fill: colour("--bn-cpu-bg") }] : [],
       cursor: { sync: { key: this.sync.key }, drag: { x: true, y: false, setScale: false }, bind: { dblclick: () => () => this.zoom(null, null) } },
       hooks: {
+        drawClear: [(/** @type {any} */ u) => drawSpan(u, el)],
+        draw: [(/** @type {any} */ u) => drawLines(u, el)],
         setSelect: [(/** @type {any} */ u) => u.select.width > 5 && this.zoom(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x"))],
         setCursor: [(/** @type {any} */ u) => this.summary(el, u.cursor.idx)],
       },
@@ -147,6 +187,7 @@ class Charts {
 
   /** @param {number | null} start @param {number | null} end epoch seconds; null shows the range again */
   zoom(start, end) {
+    if ("one" in this.root.dataset) return;
     const url = new URL(location.href);
     for (const [key, value] of /** @type {[string, number | null][]} */ ([["start", start], ["end", end]])) {
       value === null ? url.searchParams.delete(key) : url.searchParams.set(key, String(Math.round(value)));
@@ -179,7 +220,8 @@ class Charts {
     const when = at !== null && at !== undefined && this.data.t[at] ? `${new Date(this.data.t[at] * 1000).toLocaleString("en-GB")} · ` : "";
     const place = el.parentElement?.querySelector("[data-summary]");
     if (place) place.textContent = when + text.join(" · ");
-    if (!when) el.setAttribute("aria-label", text.join(". "));
+    const limits = linesOf(el).map((one) => `${one.label} ${words(one.value, unit)}`);
+    if (!when) el.setAttribute("aria-label", [...text, ...limits].join(". "));
   }
 }
 

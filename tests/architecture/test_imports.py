@@ -21,8 +21,29 @@ LAYER_OF = {
     "users": "entrance", "bulk": "entrance", "asked": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
     "terminal": "models", "masking": "models", "shown": "schemas", "drivers": "queries", "driver": "schemas", "output": "operations",
     "requests": "operations", "leases": "operations", "work": "schemas", "engine": "schemas", "bell": "schemas", "artefacts": "operations",
+    "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "operations",
+    "entries": "operations", "book": "operations", "checks": "operations", "evaluation": "operations", "sources": "operations",
+    "deadlines": "operations", "rule_schemas": "schemas",
 }  # fmt: skip
-PURE = {"models", "queries", "operations", "schemas", "rollups", "partitions"}
+PURE = {
+    "models",
+    "queries",
+    "operations",
+    "schemas",
+    "rollups",
+    "partitions",
+    "catalogue",
+    "rules",
+    "matching",
+    "silencing",
+    "preview",
+    "entries",
+    "book",
+    "checks",
+    "evaluation",
+    "sources",
+    "deadlines",
+}
 SHARED = {"models", "queries", "operations"}
 # What a room offers to every later one beside its domain, with the reason.
 OFFERED = {

@@ -27,7 +27,7 @@ VIEWS = (Fixed(id=0, name="All", href="/fleet/", active=True, count=None, mine=F
 JINJA = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
 JINJA.globals.update(
     asset=lambda path: f"/static/{path}", csrf_token=lambda: "token", build="b1", flashes=[], tenants=(), nav=(),
-    current_tenant=None, request=None, principal=Object(name="Alice", role="admin", can=lambda permission: True),
+    current_tenant=None, request=None, watched=(), alarms=0, principal=Object(name="Alice", role="admin", can=lambda permission: True),
 )  # fmt: skip
 JINJA.globals["part"] = Parts(JINJA)
 
@@ -46,6 +46,7 @@ def computer(number: int, **changes: Any) -> Object:
         "tags": ["prod"][: number % 2], "status": "online", "tenant_name": "Acme", "os_name": "Debian 12",
         "cpu": rng.uniform(0, 100), "memory": rng.uniform(0, 100), "disk": rng.uniform(0, 100), "spark_points": points,
         "alerts": number % 3,
+        "health": ("healthy", "warning", "critical")[number % 3],
         "last_seen": datetime.now(UTC) - timedelta(seconds=number), "sampled_at": None,
     }  # fmt: skip
     return Object(**{**values, **changes})
@@ -53,7 +54,7 @@ def computer(number: int, **changes: Any) -> Object:
 
 def shown(rows: list[Object], rev: int = 7, may_write: bool = True, **changes: Any) -> dict[str, Any]:
     """What the Computers page gives its templates: 50 of 1,243, unless something else is said."""
-    counts = Fixed(total=1243, online=1200, offline=43, unknown=0, attention=12)
+    counts = Fixed(total=1243, online=1200, offline=43, unknown=0, attention=12, alerts=12)
     values = {"path": "/fleet/", "query_model": FleetQuery(sort="-cpu"), "total": 1243, "options": Fixed(), "counts": counts,
               "view_key": "fleet?"}  # fmt: skip
     html = Markup("").join(row_html(row) for row in rows)

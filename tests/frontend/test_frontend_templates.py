@@ -60,7 +60,7 @@ def test_a_hidden_column_is_hidden_by_a_class_not_by_the_row(jinja: Environment)
 def test_no_match_and_first_use_are_different(jinja: Environment) -> None:
     table = jinja.get_template("fleet/_table.html")
     assert "No computers match" in table.render(shown([], total=0))
-    nothing = Fixed(total=0, online=0, offline=0, unknown=0, attention=0)
+    nothing = Fixed(total=0, online=0, offline=0, unknown=0, attention=0, alerts=0)
     assert "/fleet/new" in table.render(shown([], total=0, counts=nothing))
     searched = table.render(shown([], total=0, counts=nothing, query_model=FleetQuery(q="zzz")))
     assert "No computers match" in searched and "/fleet/new" not in searched

@@ -1,0 +1,48 @@
+"""What takes back a person's word on alerts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.actors import Actor
+from app.alerts.book import open_book
+from app.alerts.models import Alert, AlertStatus
+from app.alerts.operations import delete_silence
+from app.alerts.queries import get_silence
+from app.errors import Forbidden, NotFound
+
+_ALERTS: Any = Alert.__table__
+
+
+def unacknowledge(ids: Sequence[str], *, actor: Actor) -> list[str]:
+    """Nobody has them in hand any more. Returns the ids of those that changed; what is not acknowledged, or of another tenant, is
+    left out."""
+    book = open_book()
+    for entry in book.load(_ALERTS.c.id.in_(list(ids))):
+        if actor.sees(entry.tenant_id) and entry.status is AlertStatus.ACKNOWLEDGED:
+            entry.status, entry.acknowledged_at, entry.acknowledged_by, entry.note = AlertStatus.ACTIVE, None, None, None
+            entry.tell("alert.unacknowledged", actor, by=actor.name)
+    return [entry.id for entry in book.save()]
+
+
+def reopen(ids: Sequence[str], *, actor: Actor) -> list[str]:
+    """They were not over: as they were before a person resolved them. Returns the ids of those that changed; what has recovered
+    since, or came again, stays as it is."""
+    book = open_book()
+    for entry in book.load(_ALERTS.c.id.in_(list(ids))):
+        if actor.sees(entry.tenant_id) and entry.status is AlertStatus.RESOLVED and entry.resolve_reason == "person":
+            entry.status = AlertStatus.ACKNOWLEDGED if entry.acknowledged_at is not None else AlertStatus.ACTIVE
+            entry.resolved_at = entry.resolved_by = entry.resolve_reason = entry.latched_until = entry.due_at = None
+            entry.tell("alert.reopened", actor, by=actor.name)
+    return [entry.id for entry in book.save()]
+
+
+def end_silences(ids: Sequence[str], *, actor: Actor) -> int:
+    """Delete silences that were made a moment ago; returns how many. What is gone, or not the actor's to end, is left out."""
+    ended = 0
+    for one in ids:
+        try:
+            delete_silence(get_silence(one, actor), actor=actor)
+        except (NotFound, Forbidden):
+            continue
+        ended += 1
+    return ended
