@@ -16,13 +16,16 @@ from flask import Flask
 from app.auth.operations import forget_expired
 from app.clock import now
 from app.commands.operations import Keeper
-from app.database import unit_of_work
+from app.database import reading, unit_of_work
+from app.deliveries import operations as deliveries
+from app.deliveries.courier import Courier
 from app.extensions import db
 from app.factory import settings_of
 from app.fleet.operations import sweep_offline
 from app.logging import get_logger
 from app.metrics import partitions, rollups
 from app.metrics.queries import Retention
+from app.notifications import operations as notifications
 from app.proxies.checker import Checker, request_due
 from app.proxies.operations import age, end_rests
 from app.sessions import retention
@@ -33,17 +36,18 @@ log = get_logger("binnacle.worker")
 
 @dataclass
 class Job:
-    """A chore that is due every `every` seconds."""
+    """A chore that is due every `every` seconds. `stop` is called when the worker ends."""
 
     name: str
     every: float
     run: Callable[[], Any]
     due: float = 0.0
+    stop: Callable[[], Any] | None = None
 
 
 def jobs(app: Flask) -> list[Job]:
     """Everything the clock drives."""
-    settings, checker, keeper = settings_of(app), Checker(app), Keeper()
+    settings, checker, keeper, courier = settings_of(app), Checker(app), Keeper(), Courier(app)
     kept = Retention.of(settings)
     absolute = timedelta(minutes=settings.session_absolute_minutes)
     sessions_kept = timedelta(days=settings.sessions_days), timedelta(days=settings.events_days)
@@ -77,6 +81,9 @@ def jobs(app: Flask) -> list[Job]:
         Job("due proxy checks", 30, lambda: request_due(settings)),
         Job("retain sessions", 600, lambda: retention.retain(*sessions_kept)),
         Job("forget expired logins", 600, forget),
+        Job("deliveries", 1, courier.run, stop=courier.stop),
+        Job("repeat notifications", 10, _repeat),
+        Job("retain deliveries", 600, _retain_deliveries),
     ]
 
 
@@ -84,6 +91,19 @@ def _sweep() -> None:
     with unit_of_work():
         while sweep_offline() == 500:
             continue
+
+
+def _repeat() -> None:
+    with reading():
+        due = notifications.repeats()
+    if due:
+        with unit_of_work():
+            notifications.repeat()
+
+
+def _retain_deliveries() -> None:
+    with unit_of_work():
+        deliveries.retain()
 
 
 def _end_rests() -> None:
@@ -107,6 +127,9 @@ def run(app: Flask) -> None:
                     _run_one(job)
             soonest = min(job.due for job in todo)
             stopping.wait(max(0.05, soonest - time.monotonic()))
+        for job in todo:
+            if job.stop is not None:
+                job.stop()
     log.info("worker stopped")
 
 

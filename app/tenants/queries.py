@@ -1,5 +1,7 @@
 """What can be asked about tenants."""
 
+from collections.abc import Iterable
+
 from cachetools import TTLCache, cached
 from sqlalchemy import select
 
@@ -48,6 +50,13 @@ def require_tenant(tenant_id: str, actor: Actor, parameter: str = "tenant_id") -
         return get_tenant(tenant_id, actor)
     except NotFound:
         raise unknown_id(parameter, "Tenant", tenant_id) from None
+
+
+def require_scope(tenant_ids: Iterable[str] | None, actor: Actor) -> list[Tenant] | None:
+    """The tenants that a body names as the scope of something; None means all that the actor may see, and is None for who sees
+    all. Raises Invalid when the actor cannot see one."""
+    wanted = actor.tenant_ids if tenant_ids is None else frozenset(tenant_ids)
+    return None if wanted is None else [require_tenant(tenant_id, actor, "tenant_ids") for tenant_id in sorted(wanted)]
 
 
 def default_tenant(actor: Actor) -> Tenant:
