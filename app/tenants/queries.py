@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from app.actors import Actor
 from app.database import session
-from app.errors import NotFound, unknown_id
+from app.errors import NotFound, field_error, unknown_id
 from app.shapes import Fixed
 from app.tenants.models import Tenant
 
@@ -54,8 +54,10 @@ def require_tenant(tenant_id: str, actor: Actor, parameter: str = "tenant_id") -
 
 def require_scope(tenant_ids: Iterable[str] | None, actor: Actor) -> list[Tenant] | None:
     """The tenants that a body names as the scope of something; None means all that the actor may see, and is None for who sees
-    all. Raises Invalid when the actor cannot see one."""
+    all. Raises Invalid when the actor cannot see one, or none is named."""
     wanted = actor.tenant_ids if tenant_ids is None else frozenset(tenant_ids)
+    if wanted is not None and not wanted:
+        raise field_error("tenant_ids", "Choose at least one tenant")
     return None if wanted is None else [require_tenant(tenant_id, actor, "tenant_ids") for tenant_id in sorted(wanted)]
 
 
