@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     metrics_15m_days: int = Field(365, ge=30, le=3650, alias="BINNACLE_METRICS_15M_DAYS")
     sessions_days: int = Field(90, ge=8, le=3650, alias="BINNACLE_SESSIONS_DAYS")
     events_days: int = Field(90, ge=8, le=3650, alias="BINNACLE_EVENTS_DAYS")
+    alerts_days: int = Field(90, ge=1, le=3650, alias="BINNACLE_ALERTS_DAYS")
     proxy_check_url: str = Field("https://api.ipify.org/?format=json", alias="BINNACLE_PROXY_CHECK_URL")
     proxy_check_minutes: int = Field(0, ge=0, le=10080, alias="BINNACLE_PROXY_CHECK_MINUTES")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="BINNACLE_LOG_LEVEL")

@@ -13,6 +13,9 @@ from typing import Any
 
 from flask import Flask
 
+from app.alerts.deadlines import Reconciler, settle_due, turn_silences
+from app.alerts.operations import forget_resolved
+from app.alerts.sources import follow
 from app.auth.operations import forget_expired
 from app.clock import now
 from app.commands.operations import Keeper
@@ -47,7 +50,8 @@ class Job:
 
 def jobs(app: Flask) -> list[Job]:
     """Everything the clock drives."""
-    settings, checker, keeper, courier = settings_of(app), Checker(app), Keeper(), Courier(app)
+    settings, checker, keeper = settings_of(app), Checker(app), Keeper()
+    courier, reconciler = Courier(app), Reconciler()
     kept = Retention.of(settings)
     absolute = timedelta(minutes=settings.session_absolute_minutes)
     sessions_kept = timedelta(days=settings.sessions_days), timedelta(days=settings.events_days)
@@ -79,6 +83,11 @@ def jobs(app: Flask) -> list[Job]:
         Job("windows of proxies", 60, let_proxies_age),
         Job("proxy checks", 1, checker.run),
         Job("due proxy checks", 30, lambda: request_due(settings)),
+        Job("follow the journal for alerts", 0.5, follow),
+        Job("deadlines of alerts", 0.5, settle_due),
+        Job("silences", 1, turn_silences),
+        Job("rules that have changed", 2, reconciler.run),
+        Job("retain alerts", 3600, lambda: forget_resolved(timedelta(days=settings.alerts_days))),
         Job("retain sessions", 600, lambda: retention.retain(*sessions_kept)),
         Job("forget expired logins", 600, forget),
         Job("deliveries", 1, courier.run, stop=courier.stop),

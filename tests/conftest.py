@@ -21,6 +21,8 @@ for name in [n for n in os.environ if n.startswith("BINNACLE_") or n in ("DATABA
 
 from app import create_app  # noqa: E402 (after the environment is clean)
 from app.actors import SYSTEM, Actor, Role  # noqa: E402
+from app.alerts import matching as alert_matching  # noqa: E402
+from app.alerts import queries as alert_queries  # noqa: E402
 from app.api_keys import queries as key_queries  # noqa: E402
 from app.auth import queries as auth_queries  # noqa: E402
 from app.config import load_settings  # noqa: E402
@@ -101,6 +103,8 @@ def forget(made: Flask) -> None:
     tenant_queries.forget_choices()
     run_queries.forget_counts()
     proxy_queries.forget_counts()
+    alert_queries.forget_counts()
+    alert_matching.forget_rules()
     live.forget_rendered()
     hub_of(made)._views.clear()
     limiter.storage.reset()

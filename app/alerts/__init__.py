@@ -1,5 +1,20 @@
 """Alerts: thresholds on what is measured and on what is reported, the alerts that they raise, and silences."""
 
+from flask import Flask
+
 from app.web.routing import Room
 
 bp = Room("alerts", __name__)
+
+
+def init_app(app: Flask) -> None:
+    """Let samples be evaluated as they are stored, and what is open about deleted computers be closed."""
+    from app.alerts import sources  # noqa: F401 (it offers its metrics)
+    from app.alerts.operations import close_for_computers, on_samples
+    from app.fleet.operations import deletion_hooks
+    from app.metrics.operations import arrival_hooks
+
+    if on_samples not in arrival_hooks:
+        arrival_hooks.append(on_samples)
+    if close_for_computers not in deletion_hooks:
+        deletion_hooks.append(close_for_computers)

@@ -129,8 +129,8 @@ class Alert(Base):
     It keeps copies of names, because it outlives its threshold and its subject. `value` and `limit` are those of the last change
     of its state. `muted`: a silence is on now. Internal: `calm_since`, `shift_since` (ms) say since when its value is well, or on
     the other side of the critical limit; `hold_s` how long it must be well; `due_at` when the worker has to look at it;
-    `latched_until` until when one that a person resolved does not come again while nothing has changed; `revision` guards
-    updates.
+    `latched_until` until when one that a person resolved does not come again while nothing has changed; `live`: the evaluation
+    has to look at it (it is open or latched); `revision` guards updates.
     """
 
     __tablename__ = "alerts"
@@ -139,7 +139,7 @@ class Alert(Base):
               sqlite_where=text("status != 'resolved'"), postgresql_where=text("status != 'resolved'")),
         Index("ix_alerts_status", "status", "fired_at"),
         Index("ix_alerts_computer", "computer_id", "status"),
-        Index("ix_alerts_subject", "subject_kind", "subject_id"),
+        Index("ix_alerts_subject", "subject_kind", "subject_id", "live"),
         Index("ix_alerts_fired", "fired_at"),
         Index("ix_alerts_due", "due_at"),
         Index("ix_alerts_resolved", "status", "resolved_at"),
@@ -178,6 +178,7 @@ class Alert(Base):
     hold_s: Mapped[int] = mapped_column(Integer, default=0)
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     latched_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    live: Mapped[bool] = mapped_column(Boolean, default=True)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     revision: Mapped[int] = mapped_column(Integer, default=0)
     version: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -67,6 +67,7 @@ class Row:
     spark_points: str
     alerts: int
     last_seen: datetime | None
+    health: str = "healthy"
 
 
 def spark_points(slots: bytes | None) -> str:
@@ -82,7 +83,7 @@ def spark_points(slots: bytes | None) -> str:
 def row_of(c: Computer) -> Row:
     """A computer as a row."""
     return Row(c.uuid, c.name, c.address or c.host, c.tags, c.status.value, c.tenant.name, c.os_name, c.cpu, c.memory, c.disk,
-               spark_points(c.spark), 0, c.last_seen)  # fmt: skip
+               spark_points(c.spark), c.alerts_warning + c.alerts_critical, c.last_seen, c.health)  # fmt: skip
 
 
 def render_rows(ids: Sequence[int]) -> Mapping[int, str]:

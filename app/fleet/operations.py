@@ -1,12 +1,13 @@
 """What can be done with computers. Each operation that changes what lists show takes a version from the change clock."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, event, insert, select, update
 
 from app.actors import SYSTEM, Actor
+from app.bulk_sql import BulkUpdate
 from app.clock import now
 from app.database import insert_ignore, session, upsert
 from app.errors import Conflict, field_error
@@ -25,6 +26,7 @@ from app.tenants.models import Tenant
 from app.tenants.queries import default_tenant, require_tenant
 
 CLOCK = "fleet"
+PLACEMENT = "placement"  # moves when a computer's tenant or tags change: what is kept of rules that go by them is then old
 # What rooms above do when computers are deleted: functions from internal ids, in the deleting transaction.
 deletion_hooks: list[Callable[[list[int]], None]] = []
 GRACE = timedelta(seconds=15)
@@ -110,6 +112,8 @@ def update_computer(computer: Computer, changes: dict[str, Any], *, actor: Actor
         before["primary_user"] = computer.primary_user
         computer.primary_user = changes["primary_user"] or _observed_user(computer)
         computer.primary_user_fixed = bool(changes["primary_user"])
+    if before.keys() & {"tenant_id", "tags", "ephemeral"}:
+        tick(PLACEMENT)
     computer.updated_at = now()
     session().flush()
     record("computer.updated", actor, subject_of(computer), before=_plain(before))
@@ -158,6 +162,7 @@ def change_tags(ids: Iterable[int], *, add: Iterable[str] = (), remove: Iterable
     """Add and remove tags on many; returns the ids of those that really changed, for an exact undo. Raises Invalid."""
     added, removed = clean_tags(add), clean_tags(remove)
     version, changed = tick(CLOCK), []
+    tick(PLACEMENT)
     dialect = session().get_bind().dialect.name
     wanted = list(ids)
     has = select(ComputerTag.computer_id).where(ComputerTag.tag.in_(added), ComputerTag.computer_id.in_(wanted))
@@ -243,6 +248,17 @@ def set_status(computer: Computer, status: ComputerStatus, version: int) -> None
         computer.due_at = None
     session().flush()
     record("computer.status_changed", SYSTEM, subject_of(computer), before=before.value, after=status.value)
+
+
+_count_alerts = BulkUpdate(Computer.__table__, ("alerts_open", "alerts_warning", "alerts_critical", "version", "id"))
+
+
+def set_alert_counts(counts: Mapping[int, tuple[int, int, int]]) -> None:
+    """Keep on the rows how many alerts computers have: (to be looked at, active warnings, active critical ones) by internal id.
+    In the transaction that changed the alerts."""
+    version = tick(CLOCK)
+    _count_alerts(session().connection(), [(*counts[i], version, i) for i in sorted(counts)])
+    queries.forget_counts()
 
 
 def connection_lost(computer_id: int) -> None:

@@ -51,7 +51,8 @@ def _where(query: Select[Any], wanted: ComputerFilter) -> Select[Any]:
     if wanted.scope is not None:
         query = query.where(Computer.tenant_id.in_(wanted.scope))
     if wanted.status == "attention":
-        query = query.where(or_(Computer.status == ComputerStatus.OFFLINE, Computer.disk >= 90))
+        alerted = Computer.alerts_warning + Computer.alerts_critical > 0
+        query = query.where(or_(Computer.status == ComputerStatus.OFFLINE, Computer.disk >= 90, alerted))
     elif wanted.status == "not-online":
         query = query.where(Computer.status != ComputerStatus.ONLINE)
     elif wanted.status:

@@ -80,7 +80,7 @@ class ServerOut(BaseModel):
         return cls(
             id=computer.uuid, name=computer.name, host=computer.host or computer.address, port=computer.port,
             status=computer.status, created_at=computer.created_at, updated_at=computer.updated_at,
-            last_seen=computer.last_seen, health_status="healthy", metadata=custom or {},
+            last_seen=computer.last_seen, health_status=computer.health, metadata=custom or {},
             tenant_id=computer.tenant_id, tenant_name=computer.tenant.name, kind=computer.kind, tags=computer.tags,
             os=computer.os_name,
         )  # fmt: skip

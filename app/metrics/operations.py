@@ -1,6 +1,6 @@
 """What can be done with samples: store them, many in one transaction, and answer only after its commit."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -58,12 +58,17 @@ def clock_fault(at: int) -> str | None:
     return None
 
 
+# What rooms above do with samples as they are stored, in the same transaction: functions of the computers' rows as they were
+# before (by internal id), their samples (oldest first, the old ones too) and the time now.
+arrival_hooks: list[Callable[[Mapping[int, Any], Mapping[int, list[NewSample]], datetime], None]] = []
+
 # Statements on tables, made once: building and compiling them costs more than running them.
 _COMPUTERS: Any = Computer.__table__
 _PRIOR = (
     select(*(_COMPUTERS.c[name] for name in (
         "id", "uuid", "name", "tenant_id", "status", "sampled_at", "interval_s", "recv_total", "sent_total", "spark",
         "spark_minute", "spark_count", "cpu", "memory", "disk", "recv_rate", "sent_rate", "acked_seq",
+        "ephemeral", "alerts_open",
     )))
     .where(_COMPUTERS.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(_COMPUTERS.c.id)
@@ -108,6 +113,8 @@ def store(samples: Iterable[NewSample]) -> set[int]:
         _insert(connection, rows)
         _change(connection, changes)
         _mark_late(rows, connection.dialect.name)
+        for hook in arrival_hooks:
+            hook(prior, by_computer, moment)
     for row in came_online:
         subject = Subject("computer", row.uuid, row.name, row.tenant_id)
         record("computer.status_changed", SYSTEM, subject, before=row.status.value, after="online")

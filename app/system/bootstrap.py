@@ -1,5 +1,5 @@
 """What a web process does before it serves, one process at a time: migrations, the default tenant, the first admin or its
-one-time link, the key of this machine's connector."""
+one-time link, the default rules for alerts, the key of this machine's connector."""
 
 import fcntl
 import os
@@ -13,6 +13,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from app.actors import SYSTEM, Role
+from app.alerts.operations import make_default_rules
 from app.api_keys.operations import create_host_key, revoke_host_keys
 from app.auth.operations import create_user
 from app.auth.queries import has_users
@@ -39,6 +40,7 @@ def prepare(app: Flask) -> None:
         migrate(app)
         _default_tenant()
         _first_admin(settings)
+        make_default_rules()
         if settings.wants_local_connector:
             local_connector(settings)
 

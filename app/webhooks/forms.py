@@ -16,7 +16,10 @@ class WebhookForm(FlaskForm):  # type: ignore[misc]
     url = StringField("Address", [DataRequired(), Length(max=2100)], description="Where to POST to: https://…")
     everything = BooleanField("All events, also those to come", default=True)
     events = SelectMultipleField(
-        "Events", choices=[(event, meaning) for event, meaning in EVENTS.items()], widget=ListWidget(prefix_label=False), option_widget=CheckboxInput()
+        "Events",
+        choices=[(event, meaning) for event, meaning in EVENTS.items()],
+        widget=ListWidget(prefix_label=False),
+        option_widget=CheckboxInput(),
     )
     all_tenants = BooleanField("All tenants", default=True)
     tenants = SelectMultipleField("Only these tenants", choices=[])

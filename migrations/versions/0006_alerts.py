@@ -74,6 +74,7 @@ def upgrade() -> None:
     sa.Column('hold_s', sa.Integer(), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('latched_until', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('live', sa.Boolean(), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('revision', sa.Integer(), nullable=False),
     sa.Column('version', sa.BigInteger(), nullable=False),
@@ -86,7 +87,7 @@ def upgrade() -> None:
                     sqlite_where=is_open, postgresql_where=is_open)
     op.create_index('ix_alerts_status', 'alerts', ['status', 'fired_at'], unique=False)
     op.create_index('ix_alerts_computer', 'alerts', ['computer_id', 'status'], unique=False)
-    op.create_index('ix_alerts_subject', 'alerts', ['subject_kind', 'subject_id'], unique=False)
+    op.create_index('ix_alerts_subject', 'alerts', ['subject_kind', 'subject_id', 'live'], unique=False)
     op.create_index('ix_alerts_fired', 'alerts', ['fired_at'], unique=False)
     op.create_index('ix_alerts_due', 'alerts', ['due_at'], unique=False)
     op.create_index('ix_alerts_resolved', 'alerts', ['status', 'resolved_at'], unique=False)

@@ -21,8 +21,29 @@ LAYER_OF = {
     "users": "entrance", "bulk": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
     "events": "models", "signing": "models", "messages": "models", "courier": "operations", "sender": "operations",
     "terminal": "models", "shown": "schemas",
+    "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "queries",
+    "entries": "operations", "book": "operations", "checks": "operations", "evaluation": "operations", "sources": "operations",
+    "deadlines": "operations",
 }  # fmt: skip
-PURE = {"models", "queries", "operations", "schemas", "rollups", "partitions"}
+PURE = {
+    "models",
+    "queries",
+    "operations",
+    "schemas",
+    "rollups",
+    "partitions",
+    "catalogue",
+    "rules",
+    "matching",
+    "silencing",
+    "preview",
+    "entries",
+    "book",
+    "checks",
+    "evaluation",
+    "sources",
+    "deadlines",
+}
 SHARED = {"models", "queries", "operations"}
 # Each exception with its reason.
 MAY = {

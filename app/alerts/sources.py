@@ -1,0 +1,218 @@
+"""The states and events that thresholds can be about, beside samples: what earlier rooms say in the journal, and what can be
+looked up.
+
+An entry of the journal only says that something has changed; what is observed is how it is now. So entries may be read again,
+and a reader that comes late sees the truth.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import func, select, update
+
+from app.alerts.book import open_book
+from app.alerts.catalogue import About, Metric, Observation, Source, metric_of, metrics, offer
+from app.alerts.entries import ms
+from app.alerts.evaluation import observe
+from app.alerts.matching import about_computer, matcher
+from app.alerts.models import Alert, AlertMark, Severity
+from app.clock import now, to_ms
+from app.database import insert_ignore, session, unit_of_work, upsert
+from app.fleet.models import Computer, ComputerStatus
+from app.fleet.operations import CLOCK as FLEET
+from app.journal.models import JournalEntry
+from app.journal.operations import tick
+from app.journal.queries import after, last_seq
+from app.proxies.models import Proxy, ProxyStatus
+from app.runs.models import Run, RunKind, RunStatus, RunStep
+from app.sessions.models import HOUR_MS, SessionHour, SessionStatus
+from app.tenants.models import Tenant
+
+MARK = "journal"
+CHUNK = 500
+FAILED = (RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.LOST)
+LEAST_SESSIONS = 5
+SICKNESS = {ProxyStatus.HEALTHY: 0.0, ProxyStatus.FLAGGED: 1.0, ProxyStatus.BLACKLISTED: 2.0}
+
+
+# -- offline ---------------------------------------------------------------------------------------------------------
+
+
+def _offline(computer: Computer) -> Observation:
+    is_offline = computer.status is ComputerStatus.OFFLINE
+    since = computer.last_seen if is_offline and computer.last_seen is not None else now()
+    return Observation("offline", about_computer(computer), float(is_offline), ms(since))
+
+
+def _computers(uuids: Sequence[str]) -> list[Computer]:
+    return list(session().scalars(select(Computer).where(Computer.uuid.in_(uuids)).execution_options(populate_existing=True)))
+
+
+def _offline_now(uuids: Sequence[str]) -> dict[str, float | None]:
+    return {computer.uuid: _offline(computer).value for computer in _computers(uuids)}
+
+
+def _all_offline() -> Iterable[Observation]:
+    return map(_offline, session().scalars(select(Computer).where(Computer.status == ComputerStatus.OFFLINE)))
+
+
+# -- proxies ---------------------------------------------------------------------------------------------------------
+
+
+def _sickness(proxy: Proxy) -> float:
+    """What a person has switched off is not sick."""
+    return SICKNESS[proxy.status] if proxy.enabled else 0.0
+
+
+def _proxy(proxy: Proxy) -> Observation:
+    return Observation("proxy_health", About("proxy", proxy.uuid, proxy.address, proxy.tenant_id), _sickness(proxy), to_ms(now()))
+
+
+def _proxies(uuids: Sequence[str]) -> list[Proxy]:
+    return list(session().scalars(select(Proxy).where(Proxy.uuid.in_(uuids)).execution_options(populate_existing=True)))
+
+
+def _proxies_now(uuids: Sequence[str]) -> dict[str, float | None]:
+    return {proxy.uuid: _sickness(proxy) for proxy in _proxies(uuids)}
+
+
+def _sick_proxies() -> Iterable[Observation]:
+    return map(_proxy, session().scalars(select(Proxy).where(Proxy.status != ProxyStatus.HEALTHY, Proxy.enabled)))
+
+
+# -- sessions --------------------------------------------------------------------------------------------------------
+
+
+def _failure_rates() -> dict[str, float]:
+    """Tenant id → percent of the sessions that began in this hour or the last one and have ended that failed; of at least
+    LEAST_SESSIONS. From the counters."""
+    query = select(SessionHour.tenant_id, SessionHour.status, func.sum(SessionHour.n)).where(
+        SessionHour.hour >= to_ms(now()) // HOUR_MS - 1, SessionHour.kind == "", SessionHour.status != SessionStatus.ACTIVE
+    )
+    counts: dict[str, dict[SessionStatus, int]] = {}
+    for tenant_id, status, number in session().execute(query.group_by(SessionHour.tenant_id, SessionHour.status)):
+        counts.setdefault(tenant_id, {})[status] = int(number)
+    rates = {}
+    for tenant_id, found in counts.items():
+        ended = sum(found.values())
+        if ended >= LEAST_SESSIONS:
+            rates[tenant_id] = round(100 * found.get(SessionStatus.FAILED, 0) / ended, 1)
+    return rates
+
+
+def _rates_now(tenant_ids: Sequence[str]) -> dict[str, float | None]:
+    rates = _failure_rates()
+    return {tenant_id: rates.get(tenant_id, 0.0) for tenant_id in tenant_ids}
+
+
+def _all_rates() -> Iterable[Observation]:
+    rates, at = _failure_rates(), to_ms(now())
+    names = {row[0]: row[1] for row in session().execute(select(Tenant.id, Tenant.name))}
+    alerted = select(Alert.subject_id).where(Alert.live, Alert.subject_kind == "sessions")
+    for tenant_id in {*rates, *session().scalars(alerted)} & names.keys():
+        about = About("sessions", tenant_id, f"Sessions of {names[tenant_id]}", tenant_id)
+        yield Observation("session_failures", about, rates.get(tenant_id, 0.0), at)
+
+
+# -- runs ------------------------------------------------------------------------------------------------------------
+
+
+def _failed_runs(ids: Sequence[str]) -> list[Observation]:
+    found = []
+    for run in session().scalars(select(Run).where(Run.id.in_(ids), Run.status.in_(FAILED))):
+        query = select(Computer.id, Computer.uuid).join(RunStep, RunStep.computer_id == Computer.id)
+        targets = list(session().execute(query.where(RunStep.run_id == run.id).limit(2)))
+        about = About("run", run.id, run.title[:300], run.tenant_id)
+        if len(targets) == 1:
+            about = replace(about, computer_id=targets[0][0], computer_uuid=targets[0][1])
+        words = {RunStatus.FAILED: "failed", RunStatus.TIMED_OUT: "timed out", RunStatus.LOST: "was lost"}[run.status]
+        said = f"The {run.kind.value} {words}" + (f": {run.reason}" if run.reason else "")
+        found.append(Observation("run_failed", about, 1.0, to_ms(now()), said))
+    return found
+
+
+for _metric in (
+    Metric("offline", "Offline", Source.STATE, highest=1, limit=0, severity=Severity.CRITICAL, words=("online", "offline"),
+           current=_offline_now, sweep=_all_offline),
+    Metric("proxy_health", "Proxy", Source.STATE, subject="proxy", highest=2, limit=1,
+           words=("healthy", "flagged", "blacklisted"), current=_proxies_now, sweep=_sick_proxies),
+    Metric("session_failures", "Failed sessions", Source.STATE, unit="%", subject="sessions", highest=100, limit=50,
+           current=_rates_now, sweep=_all_rates),
+    Metric("run_failed", "Run", Source.EVENT, subject="run", highest=1, limit=0, words=("ended", "failed"), expires_s=86_400),
+):  # fmt: skip
+    offer(_metric)
+
+
+# -- following the journal -------------------------------------------------------------------------------------------
+
+
+def _followed() -> tuple[str, ...]:
+    return ("computer.status_changed", "proxy.status_changed", "proxy.enabled", "proxy.disabled",
+            *(f"{kind.value}.finished" for kind in RunKind))  # fmt: skip
+
+
+def follow() -> int:
+    """Look at what the journal says since the last time; safe from several workers at once. Returns the entries read."""
+    _begin_at_the_end()
+    read = 0
+    while True:
+        found = session().scalar(select(AlertMark.n).where(AlertMark.name == MARK))
+        waiting = bool(after(found or 0, _followed(), 1))
+        session().remove()
+        if not waiting:
+            return read
+        with unit_of_work():
+            read += _read_on()
+
+
+def _begin_at_the_end() -> None:
+    """A journal that is older than this room is not gone through."""
+    known = session().scalar(select(AlertMark.n).where(AlertMark.name == MARK))
+    session().remove()
+    if known is None:
+        with unit_of_work():
+            statement = upsert(AlertMark.__table__, session().get_bind().dialect.name).values(name=MARK, n=last_seq())
+            session().execute(insert_ignore(statement))
+
+
+def _read_on() -> int:
+    tick(FLEET)  # the order of locks: see `open_book`
+    seen = session().scalar(select(AlertMark.n).where(AlertMark.name == MARK)) or 0
+    entries = after(seen, _followed(), CHUNK)
+    if not entries:
+        return 0
+    claimed = update(AlertMark).where(AlertMark.name == MARK, AlertMark.n == seen).values(n=entries[-1].seq)
+    if not session().execute(claimed, execution_options={"synchronize_session": False}).rowcount:
+        return 0
+    observe(_observed(entries))
+    return len(entries)
+
+
+def _observed(entries: Sequence[JournalEntry]) -> list[Observation]:
+    ids: dict[str, set[str]] = {}
+    for entry in entries:
+        ids.setdefault(entry.subject_kind or "", set()).add(entry.subject_id or "")
+    found = [_offline(computer) for computer in _computers(sorted(ids.get("computer", ())))]
+    found += [_proxy(proxy) for proxy in _proxies(sorted(ids.get("proxy", ())))]
+    return found + _failed_runs(sorted(ids.get("run", ())))
+
+
+def sweep(keys: Iterable[str] = ()) -> None:
+    """Observe everything that may be bad now, of these metrics or of all, in the caller's unit of work: rules may be newer
+    than what they are about."""
+    wanted, watched = set(keys), {rule.metric for rule in matcher().wide}
+    book = open_book()
+    for metric in metrics():
+        if metric.sweep is not None and (
+            metric.key in wanted or (not wanted and (metric.key in watched or metric.key == "offline"))
+        ):
+            found = list(metric.sweep())
+            for start in range(0, len(found), 1000):
+                observe(found[start : start + 1000], book=book)
+    book.save()
+
+
+def values_now(metric_key: str, subject_ids: Sequence[str]) -> Mapping[str, float | None] | None:
+    """What a state is now, by subject (one that is gone is missing); None for a metric that cannot be looked up."""
+    metric = metric_of(metric_key)
+    return None if metric is None or metric.current is None else metric.current(subject_ids)

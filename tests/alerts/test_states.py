@@ -1,0 +1,316 @@
+"""Each change of state of an alert, on a simulated clock."""
+
+import pytest
+from factories import make_computer
+from kit import Desk
+
+from app.actors import SYSTEM
+from app.alerts.operations import acknowledge, resolve
+from app.database import session, unit_of_work
+from app.fleet.models import Computer
+
+DAMPED = {"for_seconds": 60, "recovery_value": 70.0, "recovery_for_seconds": 120}
+
+
+def counts(desk: Desk, computer: int) -> tuple[int, int, int, str]:
+    with desk.reading():
+        row = session().get(Computer, computer)
+        return row.alerts_open, row.alerts_warning, row.alerts_critical, row.health
+
+
+def minute(desk: Desk, computer: int, *values: float) -> None:
+    """One sample every ten seconds."""
+    for value in values:
+        desk.later(10)
+        desk.sample(computer, value)
+
+
+def test_a_rule_without_for_fires_at_the_first_sample_and_recovers_at_its_own_value(desk: Desk) -> None:
+    computer = make_computer()
+    desk.computer_rule(computer[1])
+    desk.sample(computer[0], 80.0)
+    assert desk.alerts() == []
+    desk.later(10)
+    desk.sample(computer[0], 80.1)
+    (alert,) = desk.alerts()
+    assert (alert.status.value, alert.severity.value, alert.value, alert.limit) == ("active", "warning", 80.1, 80.0)
+    assert alert.fired_at == alert.pending_since == desk.at
+    assert (alert.subject_kind, alert.subject_id, alert.computer_id) == ("computer", computer[1], computer[0])
+    desk.later(10)
+    desk.sample(computer[0], 80.0)
+    assert desk.status() == "resolved"
+    (entry_fired, entry_resolved) = desk.entries()
+    assert (entry_fired.type, entry_resolved.type) == ("alert.fired", "alert.resolved")
+    assert entry_fired.subject_id == alert.id
+    assert entry_fired.data["metric"] == "cpu"
+    assert entry_fired.data["subject"] == {"kind": "computer", "id": computer[1], "name": "web-1"}
+    assert entry_fired.data["computer"] == computer[1]
+    assert (entry_fired.data["value"], entry_fired.data["limit"], entry_fired.data["muted"]) == (80.1, 80.0, False)
+    assert (entry_resolved.data["duration_s"], entry_resolved.data["reason"]) == (10.0, "recovered")
+
+
+def test_a_limit_must_be_crossed_for_as_long_as_the_rule_says(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(**DAMPED)
+    minute(desk, computer[0], 90, 90, 90)
+    assert desk.status() == "pending"
+    assert counts(desk, computer[0])[1:] == (0, 0, "healthy")
+    minute(desk, computer[0], 79)
+    assert desk.status() == ""
+    assert counts(desk, computer[0])[0] == 0
+    minute(desk, computer[0], 90, 90, 90, 90, 90, 90)
+    assert desk.status() == "pending"
+    minute(desk, computer[0], 90)
+    assert desk.status() == "active"
+    assert desk.told() == ["fired"]
+    assert counts(desk, computer[0]) == (1, 1, 0, "warning")
+
+
+def test_it_recovers_past_the_recovery_value_and_only_after_a_while(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(**DAMPED)
+    minute(desk, computer[0], *[90] * 7)
+    minute(desk, computer[0], *[75] * 30)
+    assert desk.status() == "active", "between the limit and the recovery value nothing is well yet"
+    minute(desk, computer[0], *[69] * 12)
+    assert desk.status() == "active"
+    minute(desk, computer[0], 71)
+    minute(desk, computer[0], *[69] * 12)
+    assert desk.status() == "active", "the quiet time begins anew"
+    minute(desk, computer[0], 69)
+    assert desk.status() == "resolved"
+    assert desk.told() == ["fired", "resolved"]
+    assert counts(desk, computer[0]) == (0, 0, 0, "healthy")
+
+
+def test_a_threshold_crossed_to_and_fro_every_minute_for_half_an_hour_is_told_at_most_twice(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(recovery_for_seconds=120)
+    for number in range(30):
+        minute(desk, computer[0], *[95 if number % 2 == 0 else 20] * 6)
+    minute(desk, computer[0], *[20] * 30)
+    assert desk.told() == ["fired", "resolved"]
+
+
+def test_what_flaps_at_a_slower_pace_must_be_quiet_for_longer_each_time(desk: Desk) -> None:
+    """Three minutes bad, three good: once it fired again soon after it was resolved, it stays until ten quiet minutes."""
+    computer = make_computer()
+    desk.rule(recovery_for_seconds=120)
+    for number in range(20):
+        minute(desk, computer[0], *[95 if number % 2 == 0 else 20] * 18)
+    assert desk.told() == ["fired", "resolved", "fired"]
+    minute(desk, computer[0], *[20] * 60)
+    assert desk.told() == ["fired", "resolved", "fired", "resolved"]
+
+
+def test_warning_becomes_critical_and_back_without_noise(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(critical_value=95.0, **DAMPED)
+    minute(desk, computer[0], *[90] * 7)
+    minute(desk, computer[0], 99, 99, 90, 99, 99)
+    assert desk.alerts()[0].severity.value == "warning", "the critical limit must hold as well"
+    minute(desk, computer[0], *[99] * 5)
+    (alert,) = desk.alerts()
+    assert (alert.severity.value, alert.limit, alert.value) == ("critical", 95.0, 99.0)
+    assert counts(desk, computer[0]) == (1, 0, 1, "critical")
+    minute(desk, computer[0], *[90, 99] * 6)
+    assert desk.told() == ["fired", "escalated"]
+    minute(desk, computer[0], *[90] * 13)
+    assert desk.alerts()[0].severity.value == "warning"
+    assert desk.told() == ["fired", "escalated", "deescalated"]
+    assert counts(desk, computer[0]) == (1, 1, 0, "warning")
+
+
+def test_what_is_critical_from_the_beginning_fires_once(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(critical_value=95.0, **DAMPED)
+    minute(desk, computer[0], *[99] * 7)
+    assert desk.alerts()[0].severity.value == "critical"
+    assert desk.told() == ["fired"]
+    assert desk.entries()[0].data["severity"] == "critical"
+
+
+def test_an_acknowledged_one_is_kept_and_reopened_when_it_gets_worse(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(critical_value=95.0)
+    minute(desk, computer[0], 90)
+    (alert,) = desk.alerts()
+    with unit_of_work():
+        assert acknowledge([alert.id], actor=SYSTEM, note="on it") == [alert.id]
+    minute(desk, computer[0], 91, 92)
+    (alert,) = desk.alerts()
+    assert (alert.status.value, alert.note, alert.acknowledged_by) == ("acknowledged", "on it", "system")
+    assert counts(desk, computer[0]) == (1, 1, 0, "warning")
+    minute(desk, computer[0], 96)
+    assert desk.status() == "active"
+    assert desk.told() == ["fired", "acknowledged", "escalated"]
+    assert desk.entries()[-1].data["reopened"] is True
+
+
+def test_an_acknowledged_one_resolves_by_itself(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule()
+    minute(desk, computer[0], 90)
+    with unit_of_work():
+        acknowledge([desk.alerts()[0].id], actor=SYSTEM)
+    minute(desk, computer[0], 20)
+    assert desk.told() == ["fired", "acknowledged", "resolved"]
+
+
+def test_what_a_person_resolved_does_not_come_again_while_nothing_has_changed(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(critical_value=95.0)
+    minute(desk, computer[0], 90)
+    with unit_of_work():
+        resolve([desk.alerts()[0].id], actor=SYSTEM)
+    minute(desk, computer[0], 90, 91)
+    assert [a.status.value for a in desk.alerts()] == ["resolved"]
+    assert counts(desk, computer[0])[1:] == (0, 0, "healthy")
+    minute(desk, computer[0], 20, 90)
+    assert [a.status.value for a in desk.alerts()] == ["resolved", "active"], "well again, and crossed anew"
+
+
+@pytest.mark.parametrize(("values", "passed"), [((96,), 0), ((90,), 3600)], ids=["worse", "an hour later"])
+def test_what_a_person_resolved_comes_again_when_it_is_worse_or_after_an_hour(
+    desk: Desk, values: tuple[float, ...], passed: int
+) -> None:
+    computer = make_computer()
+    desk.rule(critical_value=95.0)
+    minute(desk, computer[0], 90)
+    with unit_of_work():
+        resolve([desk.alerts()[0].id], actor=SYSTEM)
+    desk.later(passed)
+    minute(desk, computer[0], *values)
+    assert sorted(a.status.value for a in desk.alerts()) == ["active", "resolved"]
+
+
+def test_a_duration_that_runs_out_between_two_samples_is_not_missed(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(for_seconds=30)
+    desk.sample(computer[0], 90)
+    desk.later(29)
+    assert desk.status() == "pending"
+    desk.later(1)
+    assert desk.status() == "active"
+    assert desk.told() == ["fired"]
+
+
+def test_a_computer_that_falls_silent_raises_nothing_but_that(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(for_seconds=90)
+    desk.rule("offline", None, critical_value=0.0, for_seconds=120)
+    desk.sample(computer[0], 90)
+    desk.later(60)
+    desk.later(60)
+    assert [a.metric for a in desk.alerts()] == ["offline"]
+    assert desk.told() == ["fired"]
+    (alert,) = desk.alerts()
+    assert (alert.severity.value, alert.message) == ("critical", "Offline: offline")
+
+
+def test_offline_ends_with_the_next_contact(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule("offline", None, critical_value=0.0, for_seconds=300, recovery_for_seconds=60)
+    desk.sample(computer[0], 20)
+    desk.later(120)
+    assert desk.status() == "pending"
+    desk.sample(computer[0], 20)
+    desk.later(1)
+    assert desk.status() == "", "it was away for less than five minutes"
+    desk.later(300)
+    desk.later(60)
+    assert desk.status() == "active"
+    assert counts(desk, computer[0]) == (1, 0, 1, "critical")
+    desk.sample(computer[0], 20)
+    desk.later(1)
+    assert desk.status() == "active"
+    minute(desk, computer[0], *[20] * 7)
+    assert desk.status() == "resolved"
+    assert desk.told() == ["fired", "resolved"]
+
+
+def test_an_ephemeral_computer_may_be_offline(desk: Desk) -> None:
+    lasting, passing = make_computer("lasting"), make_computer("passing")
+    with unit_of_work():
+        session().get(Computer, passing[0]).ephemeral = True
+    desk.rule("offline", None, critical_value=0.0)
+    desk.sample(lasting[0], 1)
+    desk.sample(passing[0], 1)
+    desk.later(60)
+    desk.later(1)
+    assert [a.subject_name for a in desk.alerts()] == ["lasting"]
+
+
+def test_a_rule_made_while_a_computer_is_offline_sees_it(desk: Desk) -> None:
+    computer = make_computer()
+    desk.sample(computer[0], 1)
+    desk.later(600)
+    desk.rule("offline", None, critical_value=0.0, for_seconds=300)
+    desk.later(1)
+    desk.later(1)
+    assert desk.status() == "active"
+
+
+def test_an_hour_of_spooled_samples_raises_nothing_false(desk: Desk) -> None:
+    """Full for half an hour while nobody could hear it, and well again since."""
+    computer = make_computer()
+    desk.rule(for_seconds=60)
+    desk.rule("clock_skew", 30.0)
+    desk.sample(computer[0], 20)
+    desk.later(3600, work=False)
+    times = [float(s) for s in range(3590, -1, -10)]
+    values = [(ago, 99.0 if 900 < ago < 2700 else 20.0) for ago in times]
+    for start in range(0, len(values), 100):
+        desk.samples(computer[0], *values[start : start + 100])
+        desk.work()
+    assert desk.alerts() == []
+    assert desk.told() == []
+
+
+def test_a_spool_that_ends_badly_fires_once_with_the_time_it_began(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(for_seconds=600)
+    desk.sample(computer[0], 20)
+    desk.later(3600, work=False)
+    desk.samples(computer[0], *((float(ago), 99.0 if ago <= 1800 else 20.0) for ago in range(3590, 5, -10)))
+    desk.later(0)
+    desk.sample(computer[0], 99)
+    (alert,) = desk.alerts()
+    assert alert.status.value == "active"
+    assert (desk.at - alert.pending_since).total_seconds() == 1800
+    assert desk.told() == ["fired"]
+
+
+def test_a_sample_older_than_the_newest_says_nothing(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule()
+    desk.sample(computer[0], 20)
+    desk.sample(computer[0], 99, ago=30)
+    assert desk.alerts() == []
+
+
+def test_after_a_gap_the_duration_begins_anew(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule(for_seconds=300)
+    desk.sample(computer[0], 99)
+    desk.later(290, work=False)
+    desk.sample(computer[0], 99)
+    desk.later(20)
+    assert desk.status() == "pending"
+
+
+def test_a_run_that_failed_is_told_and_expires(desk: Desk) -> None:
+    from factories import make_output, make_run
+
+    computer = make_computer()
+    desk.rule("run_failed", 0.0)
+    good, bad = make_run(computer), make_run(computer, command="false")
+    make_output(good, ("stdout", "fine"), exit_code=0)
+    make_output(bad, ("stderr", "no"), exit_code=3)
+    desk.later(1)
+    (alert,) = desk.alerts()
+    assert (alert.subject_kind, alert.subject_id, alert.status.value) == ("run", bad, "active")
+    assert "Exit code 3" in alert.message
+    assert alert.computer_uuid == computer[1]
+    desk.later(86_400)
+    assert desk.alerts()[0].resolve_reason == "expired"
