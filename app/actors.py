@@ -36,6 +36,8 @@ class Permission(StrEnum):
     SESSIONS_READ = "sessions:read"
     SESSIONS_WRITE = "sessions:write"
     PROXIES_WRITE = "proxies:write"
+    CHANNELS_WRITE = "channels:write"
+    WEBHOOKS_WRITE = "webhooks:write"
 
 
 P = Permission

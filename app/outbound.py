@@ -7,6 +7,7 @@ What counts as public follows IANA's special-purpose address registries (RFC 689
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from ssl import SSLContext
@@ -80,11 +81,23 @@ def resolve(host: str, port: int, allow: Sequence[Network]) -> list[Address]:
     ips = [_unmapped(ip_address(row[4][0])) for row in found]
     if not ips:
         raise Unresolvable("could not resolve host")
-    for ip in (part for whole in ips for part in _parts(whole)):
+    refuse(ips, allow)
+    return [Address(ip, port) for ip in dict.fromkeys(ips)]
+
+
+def refuse_literal(host: str, allow: Sequence[Network]) -> None:
+    """Check a host that is an IP address or `localhost`, without asking a name server: for forms, so that a person is told at
+    once. Names are checked when they are resolved. Raises AddressRefused."""
+    with suppress(ValueError):
+        refuse([ip_address("127.0.0.1" if host.rstrip(".").lower() == "localhost" else host.strip("[]"))], allow)
+
+
+def refuse(ips: Sequence[IPv4Address | IPv6Address], allow: Sequence[Network]) -> None:
+    """Raises AddressRefused when an address, or an IPv4 address that it stands for, is neither public nor in `allow`."""
+    for ip in (part for whole in ips for part in _parts(_unmapped(whole))):
         kind = special_kind(ip)
         if kind is not None and not any(ip in network for network in allow):
             raise AddressRefused(f"{ip} is {kind}, which Binnacle does not connect to; an admin can allow it with {SETTING}")
-    return [Address(ip, port) for ip in dict.fromkeys(ips)]
 
 
 def _unmapped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

@@ -20,13 +20,16 @@ from app.alerts.operations import forget_resolved
 from app.alerts.sources import follow
 from app.auth.operations import forget_expired
 from app.clock import now
-from app.database import unit_of_work
+from app.database import reading, unit_of_work
+from app.deliveries import operations as deliveries
+from app.deliveries.courier import Courier
 from app.extensions import db
 from app.factory import settings_of, vault_of
 from app.fleet.operations import sweep_offline
 from app.logging import get_logger
 from app.metrics import partitions, rollups
 from app.metrics.queries import Retention
+from app.notifications import operations as notifications
 from app.proxies.checker import Checker, request_due
 from app.proxies.operations import age, end_rests
 from app.runs import retention as runs_retention
@@ -41,17 +44,19 @@ log = get_logger("binnacle.worker")
 
 @dataclass
 class Job:
-    """A chore that is due every `every` seconds."""
+    """A chore that is due every `every` seconds. `stop` is called when the worker ends."""
 
     name: str
     every: float
     run: Callable[[], Any]
     due: float = 0.0
+    stop: Callable[[], Any] | None = None
 
 
 def jobs(app: Flask, owner: str) -> list[Job]:
     """Everything the clock drives; `owner` is this worker's name."""
-    settings, checker, keeper, reconciler = settings_of(app), Checker(app), Keeper(owner, vault_of(app)), Reconciler()
+    settings, checker, keeper = settings_of(app), Checker(app), Keeper(owner, vault_of(app))
+    courier, reconciler = Courier(app), Reconciler()
     kept = Retention.of(settings)
     absolute = timedelta(minutes=settings.session_absolute_minutes)
     sessions_kept = timedelta(days=settings.sessions_days), timedelta(days=settings.events_days)
@@ -92,6 +97,9 @@ def jobs(app: Flask, owner: str) -> list[Job]:
         Job("retain sessions", 600, lambda: retention.retain(*sessions_kept)),
         Job("retain runs", 600, lambda: runs_retention.retain(timedelta(days=settings.runs_days), settings.data_dir)),
         Job("forget expired logins", 600, forget),
+        Job("deliveries", 1, courier.run, stop=courier.stop),
+        Job("repeat notifications", 10, _repeat),
+        Job("retain deliveries", 600, _retain_deliveries),
     ]
 
 
@@ -99,6 +107,19 @@ def _sweep() -> None:
     with unit_of_work():
         while sweep_offline() == 500:
             continue
+
+
+def _repeat() -> None:
+    with reading():
+        due = notifications.repeats()
+    if due:
+        with unit_of_work():
+            notifications.repeat()
+
+
+def _retain_deliveries() -> None:
+    with unit_of_work():
+        deliveries.retain()
 
 
 def _end_rests() -> None:
@@ -126,6 +147,9 @@ def run(app: Flask) -> None:
             soonest = min(job.due for job in todo)
             stopping.wait(max(0.05, soonest - time.monotonic()))
         engine.stop()
+        for job in todo:
+            if job.stop is not None:
+                job.stop()
     log.info("worker stopped")
 
 

@@ -1,11 +1,13 @@
 """What can be asked about tenants."""
 
+from collections.abc import Iterable
+
 from cachetools import TTLCache, cached
 from sqlalchemy import select
 
 from app.actors import Actor
 from app.database import session
-from app.errors import NotFound, unknown_id
+from app.errors import NotFound, field_error, unknown_id
 from app.shapes import Fixed
 from app.tenants.models import Tenant
 
@@ -48,6 +50,15 @@ def require_tenant(tenant_id: str, actor: Actor, parameter: str = "tenant_id") -
         return get_tenant(tenant_id, actor)
     except NotFound:
         raise unknown_id(parameter, "Tenant", tenant_id) from None
+
+
+def require_scope(tenant_ids: Iterable[str] | None, actor: Actor) -> list[Tenant] | None:
+    """The tenants that a body names as the scope of something; None means all that the actor may see, and is None for who sees
+    all. Raises Invalid when the actor cannot see one, or none is named."""
+    wanted = actor.tenant_ids if tenant_ids is None else frozenset(tenant_ids)
+    if wanted is not None and not wanted:
+        raise field_error("tenant_ids", "Choose at least one tenant")
+    return None if wanted is None else [require_tenant(tenant_id, actor, "tenant_ids") for tenant_id in sorted(wanted)]
 
 
 def default_tenant(actor: Actor) -> Tenant:

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
+
+from flask import current_app
 
 from app.actors import SYSTEM, Actor, Role
 from app.api_keys.operations import create_host_key, create_integration_key
@@ -10,9 +13,12 @@ from app.auth.models import User
 from app.clock import now, to_ms
 from app.commands.operations import request_command
 from app.database import session, unit_of_work
+from app.factory import vault_of
 from app.fleet.operations import create_computer
 from app.fleet.queries import by_ids
 from app.metrics.operations import NewSample, store
+from app.notifications.operations import create_channel
+from app.outbound import Network
 from app.passwords import hash_password
 from app.runs.drivers import Ending
 from app.runs.operations import begin, finish_step, step_started
@@ -20,8 +26,11 @@ from app.runs.output import Piece, append
 from app.runs.queries import get_step
 from app.tenants.models import Tenant
 from app.tenants.operations import create_tenant
+from app.webhooks.models import Webhook
+from app.webhooks.operations import create_webhook, test_webhook
 
 PASSWORD = "a-long-enough-password"
+LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
 _hashes: dict[str, str] = {}
 
 
@@ -95,3 +104,23 @@ def make_output(
         if exit_code is not None or outcome:
             reason = f"Exit code {exit_code}" if exit_code else None
             finish_step(step, Ending(outcome or "exited", exit_code, reason, 1500))
+
+
+def make_webhook(url: str = "https://hooks.example.com/in", *events: str, **fields: Any) -> str:
+    """A webhook for some events (default: all of them), which may be on this machine; returns its id."""
+    with unit_of_work():
+        vault = vault_of(current_app)
+        return create_webhook("Ops", url, events or ("*",), actor=SYSTEM, vault=vault, allow=LOOPBACK, **fields)[0].id
+
+
+def make_channel(url: str = "ntfy://a-secret-topic", **fields: Any) -> str:
+    """A channel, without asking Apprise about its URL; returns its id."""
+    with unit_of_work():
+        address = url, url.partition("://")[0] + "://***", "Service"
+        return create_channel(fields.pop("name", "On call"), address, actor=SYSTEM, vault=vault_of(current_app), **fields).id
+
+
+def make_delivery(webhook_id: str) -> str:
+    """A test of a webhook, waiting to be sent; returns its id."""
+    with unit_of_work():
+        return test_webhook(session().get(Webhook, webhook_id), actor=SYSTEM).id

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 from conftest import Browser, Cast
-from factories import make_computer, make_run, make_samples
+from factories import make_channel, make_computer, make_delivery, make_run, make_samples, make_webhook
 
 PAGES = ["/", "/fleet/", "/fleet/?q=nothing-matches", "/fleet/new", "/fleet/views/new?status=online", "/fleet/{uuid}/", "/fleet/{uuid}/metrics",
          "/fleet/{uuid}/software", "/fleet/{uuid}/events", "/fleet/{uuid}/edit", "/fleet/{uuid}/delete",
@@ -16,6 +16,9 @@ PAGES = ["/", "/fleet/", "/fleet/?q=nothing-matches", "/fleet/new", "/fleet/view
          "/settings/users/new", "/settings/users/{user}", "/settings/tenants", "/settings/tenants/{tenant}/edit", "/settings/api-keys",
          "/settings/audit", "/settings/audit?verify=1", "/sessions/", "/sessions/?q=nothing-matches", "/sessions/charts", "/sessions/events",
          "/sessions/errors", "/sessions/views/new?status=failed",
+         "/settings/webhooks", "/settings/webhooks/new", "/settings/webhooks/{hook}", "/settings/webhooks/{hook}?status=failed", "/settings/webhooks/{hook}/edit",
+         "/settings/webhooks/{hook}/rotate", "/settings/webhooks/{hook}/delete", "/settings/webhooks/{hook}/deliveries/{delivery}",
+         "/settings/channels", "/settings/channels/new", "/settings/channels/{channel}", "/settings/channels/{channel}/edit", "/settings/channels/{channel}/delete",
          "/proxies/", "/proxies/?q=nothing-matches", "/nothing"]  # fmt: skip
 
 
@@ -64,7 +67,10 @@ def test_a_page_is_sound(cast: Cast, path: str) -> None:
         computer = make_computer("sound", tenant_id=cast.acme, tags=["a"])
         make_samples(computer[0], 3)
         run = make_run(computer, make_computer("second", tenant_id=cast.acme))
-    page = cast.browser("alice").get(path.format(uuid=computer[1], run=run, user=cast.users["bob"], tenant=cast.acme))
+        hook, channel = make_webhook(), make_channel()
+        delivery = make_delivery(hook)
+    ids = {"hook": hook, "channel": channel, "delivery": delivery, "user": cast.users["bob"], "tenant": cast.acme}
+    page = cast.browser("alice").get(path.format(uuid=computer[1], run=run, **ids))
     assert page.status_code == (404 if path == "/nothing" else 200), page.text
     audit = Audit(page.text)
     assert audit.titles == 1

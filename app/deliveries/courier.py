@@ -1,0 +1,122 @@
+"""The worker's courier: a thread that follows the journal and hands out what is due to threads that send, so that a receiver that
+hangs, and a chore of the worker that is slow, hold up nobody else."""
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from flask import Flask
+
+from app.clock import now
+from app.database import reading, unit_of_work
+from app.deliveries import operations, queries
+from app.deliveries.models import Delivery
+from app.deliveries.operations import Carrier, Claimed, Outcome
+from app.journal.queries import last_seq
+from app.logging import get_logger
+
+TICK_S = 0.2
+log = get_logger(__name__)
+
+
+class Courier:
+    """One for a worker. `run` sees to it that the thread lives, `stop` ends it; sends under way are finished and noted."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._lock = threading.Lock()
+        self._flying: Counter[tuple[str, str]] = Counter()
+
+    def run(self) -> None:
+        """Start the thread, unless it is there."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._loop, name="courier", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Hand out nothing more and wait for what is under way."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        for pool in self._pools.values():
+            pool.shutdown()
+
+    def _loop(self) -> None:
+        with self._app.app_context():
+            while not self._stopping.is_set():
+                for carrier in operations.carriers.values():
+                    try:
+                        self.turn(carrier)
+                    except Exception as error:  # the next turn tries again; the courier must outlive its database
+                        log.error("courier", carrier=carrier.name, error=f"{type(error).__name__}: {error}"[:500])
+                self._stopping.wait(TICK_S)
+
+    def turn(self, carrier: Carrier) -> None:
+        """Follow the journal, then hand out what is due."""
+        with reading():
+            cursor = queries.cursor(carrier.name)
+            behind = cursor is not None and last_seq() > cursor
+        while behind and not self._stopping.is_set():
+            with unit_of_work(power_safe=False):  # cursor and rows go together: what a power cut takes, is made again
+                behind = operations.follow(carrier)
+        parcels = self._parcels(carrier)
+        if not parcels:
+            return
+        with unit_of_work(power_safe=False):
+            claimed = [operations.claim([row.id for row in parcel]) for parcel in parcels]
+        for parcel in claimed:
+            if parcel:
+                self._hand_out(carrier, parcel)
+
+    def _parcels(self, carrier: Carrier) -> list[list[Delivery]]:
+        with self._lock:
+            flying = dict(self._flying)
+        free = carrier.at_once - sum(count for (name, _), count in flying.items() if name == carrier.name)
+        found: list[list[Delivery]] = []
+        with reading():
+            moment = now()
+            for receiver_id, failures in queries.receivers_due(carrier.name, moment) if free > 0 else ():
+                hands = min(1 if failures else carrier.each, free) - flying.get((carrier.name, receiver_id), 0)
+                if hands > 0:
+                    rows = queries.due(carrier.name, receiver_id, moment, carrier.batch, held_too=carrier.held_too)
+                    mine = carrier.pack(rows)[:hands]
+                    found += mine
+                    free -= len(mine)
+                if free <= 0:
+                    break
+        return found
+
+    def _hand_out(self, carrier: Carrier, parcel: list[Claimed]) -> None:
+        key = carrier.name, parcel[0].receiver_id
+        pool = self._pools.get(carrier.name)
+        if pool is None:
+            pool = self._pools[carrier.name] = ThreadPoolExecutor(carrier.at_once, thread_name_prefix=f"send-{carrier.name}")
+        with self._lock:
+            self._flying[key] += 1
+        pool.submit(self._one, carrier, parcel, key)
+
+    def _one(self, carrier: Carrier, parcel: list[Claimed], key: tuple[str, str]) -> None:
+        try:
+            with self._app.app_context():
+                deliver(self._app, carrier, parcel)
+        except Exception as error:  # the lease ends, and it is sent again
+            log.error("delivery not noted", carrier=carrier.name, error=f"{type(error).__name__}: {error}"[:300])
+        finally:
+            with self._lock:
+                self._flying[key] -= 1
+                if not self._flying[key]:
+                    del self._flying[key]
+
+
+def deliver(app: Flask, carrier: Carrier, parcel: list[Claimed]) -> None:
+    """Send a parcel and note what came of it."""
+    try:
+        outcomes = carrier.send(app, parcel)
+    except Exception as error:  # our own fault: it is written down, and tried again like any other failure
+        log.error("send failed", carrier=carrier.name, error=f"{type(error).__name__}: {error}"[:300])
+        outcomes = [Outcome(False, error=f"could not be sent ({type(error).__name__})")] * len(parcel)
+    with unit_of_work():
+        operations.settle(carrier, parcel, outcomes)

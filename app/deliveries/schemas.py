@@ -1,0 +1,101 @@
+"""JSON shapes of deliveries, the same for webhooks and channels."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.clock import iso
+from app.deliveries import queries
+from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, ReceiverState
+from app.shapes import Query
+
+
+class DeliveryQuery(Query):
+    """Filters of a receiver's deliveries; without `per_page` all that are kept are listed, newest first."""
+
+    status: DeliveryStatus | None = None
+    page: int = Field(1, ge=1, le=1_000_000)
+    per_page: int | None = Field(None, ge=1, le=1000)
+
+
+class AttemptOut(BaseModel):
+    """One attempt; latency in ms, `response` is the beginning of the answer."""
+
+    number: int
+    at: str
+    success: bool
+    status_code: int | None
+    latency_ms: float | None
+    error: str | None
+    response: str | None
+
+
+class DeliveryOut(BaseModel):
+    """One delivery. `next_attempt_at` while it is to be tried (again)."""
+
+    id: str
+    event: str
+    title: str
+    status: DeliveryStatus
+    attempts: int
+    created_at: str
+    next_attempt_at: str | None
+    finished_at: str | None
+    status_code: int | None
+    latency_ms: float | None
+    error: str | None
+    log: list[AttemptOut]
+
+
+class DeliveryList(BaseModel):
+    """Lists on implied routes look like 000's."""
+
+    total: int
+    page: int | None = None
+    per_page: int | None = None
+    deliveries: list[DeliveryOut]
+
+
+class ReceiverHealth(BaseModel):
+    """How a receiver does: its last attempt, and how many failed in a row."""
+
+    last_attempt_at: datetime | None = None
+    last_success: bool | None = None
+    last_error: str | None = None
+    failures_in_row: int = 0
+    waiting: int = Field(0, description="deliveries still to be made")
+
+
+def delivery_out(row: Delivery, attempts: Iterable[DeliveryAttempt]) -> dict[str, Any]:
+    """A delivery with its log."""
+    waits = row.due_at if row.status is DeliveryStatus.QUEUED else None
+    log = [
+        {"number": one.number, "at": iso(one.at), "success": one.ok, "status_code": one.http_status, "latency_ms": one.latency_ms,
+         "error": one.error, "response": one.excerpt}
+        for one in attempts
+    ]  # fmt: skip
+    return {
+        "id": row.id, "event": row.event, "title": row.title, "status": row.status, "attempts": row.attempts,
+        "created_at": iso(row.created_at), "next_attempt_at": iso(waits), "finished_at": iso(row.finished_at),
+        "status_code": row.http_status, "latency_ms": row.latency_ms, "error": row.error, "log": log,
+    }  # fmt: skip
+
+
+def health_out(state: ReceiverState | None, waiting: int) -> ReceiverHealth:
+    """A receiver's health; `state` None: it was never sent anything."""
+    if state is None:
+        return ReceiverHealth(waiting=waiting)
+    return ReceiverHealth(last_attempt_at=state.last_at, last_success=state.last_ok, last_error=state.last_error,
+                          failures_in_row=state.failures_in_row, waiting=waiting)  # fmt: skip
+
+
+def listed(wanted: queries.DeliveryFilter, query: DeliveryQuery) -> dict[str, Any]:
+    """A receiver's deliveries as `DeliveryList`; `page` and `per_page` are said when they were asked for."""
+    per_page = query.per_page
+    offset = (query.page - 1) * per_page if per_page else 0
+    rows = queries.list_deliveries(wanted, per_page or 100_000, offset)
+    logs = queries.attempts_of(row.id for row in rows)
+    found = {"total": queries.count_deliveries(wanted), "deliveries": [delivery_out(row, logs.get(row.id, ())) for row in rows]}
+    return found | ({"page": query.page, "per_page": per_page} if per_page else {})
