@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import psycopg
@@ -142,7 +143,7 @@ def hello() -> Iterator[int]:
 @contextmanager
 def postgres() -> Iterator[str]:
     """The URL of a database of our own, dropped afterwards."""
-    name = f"binnacle_bench_{os.getpid()}"
+    name = f"binnacle_bench_{os.getpid()}_{uuid4().hex[:6]}"
     with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as admin:
         admin.execute(f'CREATE DATABASE "{name}"')
         try:
