@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     events_days: int = Field(90, ge=8, le=3650, alias="BINNACLE_EVENTS_DAYS")
     proxy_check_url: str = Field("https://api.ipify.org/?format=json", alias="BINNACLE_PROXY_CHECK_URL")
     proxy_check_minutes: int = Field(0, ge=0, le=10080, alias="BINNACLE_PROXY_CHECK_MINUTES")
+    export_stalled_s: int = Field(60, ge=1, le=3600, alias="BINNACLE_EXPORT_STALLED_SECONDS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="BINNACLE_LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BINNACLE_LOG_FORMAT")
 

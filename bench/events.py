@@ -7,10 +7,12 @@ figure is the ratio of the median times. About five minutes in all.
 """
 
 import random
+import sqlite3
 from statistics import median
 from typing import Any
 
 import orjson
+import psycopg
 
 from bench import load
 from bench.people import sign_in
@@ -22,6 +24,7 @@ BATCH = 500
 FEW, MANY = 10_000, 1_000_000
 PER_SESSION, AT_ONCE = 100, 20
 WARM, TURNS = 30, 200
+COPIED = ("proxies", "proxy_targets", "sessions", "events", "session_counts", "session_hours", "event_counts", "error_groups")
 ASKED = {
     "/api/events?page=1": "events, page 1",
     "/api/events?page=3&event_type=click": "events, filtered",
@@ -40,12 +43,22 @@ def run() -> list[Figure]:
             figures += [_singles("SQLite", sqlite, yardstick), _batches("SQLite", sqlite, 20_000)]
         with postgres() as url, product(database_url=url) as server:
             figures += [_singles("PostgreSQL", server, yardstick), _batches("PostgreSQL", server, None)]
-        with product(prepare=True) as few, product(prepare=True) as many:
-            figures += _growth("SQLite", few, many)
+    return figures + growth()
+
+
+def growth() -> list[Figure]:
+    """Both databases with few and with many; PostgreSQL gets a copy of what the code has stored in SQLite."""
+    with product(prepare=True) as few, product(prepare=True) as many:
+        fill(few, FEW)
+        fill(many, MANY)
         with postgres() as small, postgres() as large:
-            with product(database_url=small, prepare=True) as few, product(database_url=large, prepare=True) as many:
-                figures += _growth("PostgreSQL", few, many)
-    return figures
+            with product(database_url=small, prepare=True) as few_too, product(database_url=large, prepare=True) as many_too:
+                _copy(few, small)
+                _copy(many, large)
+                figures = _compare("SQLite", few, many)
+                for made in (few, many):
+                    made.stop()
+                return figures + _compare("PostgreSQL", few_too, many_too)
 
 
 def _key(made: Product) -> str:
@@ -135,12 +148,26 @@ def fill(made: Product, events: int) -> None:
                 )
 
 
-def _growth(name: str, few: Product, many: Product) -> list[Figure]:
+def _copy(source: Product, url: str) -> None:
+    """What a SQLite database has of sessions, into an empty PostgreSQL one."""
+    (file,) = source.data.glob("*.db")
+    with sqlite3.connect(file) as rows, psycopg.connect(url) as target:
+        tenants = [connection.execute("SELECT id FROM tenants").fetchone()[0] for connection in (rows, target)]
+        target.execute("SET timezone TO 'UTC'")
+        for table in COPIED:
+            found = rows.execute(f"SELECT * FROM {table}")
+            names = [column[0] for column in found.description]
+            place = names.index("tenant_id") if "tenant_id" in names else None
+            with target.cursor().copy(f"COPY {table} ({', '.join(names)}) FROM STDIN") as copy:
+                for row in found:
+                    copy.write_row(row if place is None else [*row[:place], tenants[1], *row[place + 1 :]])
+    with psycopg.connect(url, autocommit=True) as target:
+        target.execute("VACUUM ANALYZE")
+
+
+def _compare(name: str, few: Product, many: Product) -> list[Figure]:
     """Ask the two servers in turns, request by request, so that whatever else the machine does slows both."""
-    keys = [_key(few), _key(many)]
-    fill(few, FEW)
-    fill(many, MANY)
-    asked = [_connections(few, keys[0], FEW_HAVE), _connections(many, keys[1], {})]
+    asked = [_connections(few, FEW_HAVE), _connections(many, {})]
     figures = []
     for path, what in ASKED.items():
         times: tuple[list[float], list[float]] = [], []
@@ -160,8 +187,9 @@ def _growth(name: str, few: Product, many: Product) -> list[Figure]:
     return figures
 
 
-def _connections(made: Product, key: str, instead: dict[str, str]) -> dict[str, load.Connection]:
+def _connections(made: Product, instead: dict[str, str]) -> dict[str, load.Connection]:
     """Serve it, and a connection for each path; `instead` are the paths that it is asked for in place of others."""
+    key = _key(made)
     serve(made)
     found = {}
     cookie = sign_in(made.url, USERNAME, PASSWORD)

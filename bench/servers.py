@@ -55,6 +55,11 @@ class Product:
         self.processes.append(process)
         return process
 
+    def stop(self) -> None:
+        """End its processes, the youngest first."""
+        while self.processes:
+            end(self.processes.pop())
+
 
 def environment(port: int, data: Path, **more: str) -> dict[str, str]:
     """The product's settings for a benchmark, on top of what the shell has."""
@@ -112,8 +117,7 @@ def product(*, worker: bool = False, database_url: str | None = None, prepare: b
             serve(made, worker=worker)
         yield made
     finally:
-        for process in reversed(made.processes):
-            end(process)
+        made.stop()
         shutil.rmtree(data, ignore_errors=True)
 
 
