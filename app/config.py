@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     proxy_check_minutes: int = Field(0, ge=0, le=10080, alias="BINNACLE_PROXY_CHECK_MINUTES")
     worker_runs: int = Field(4, ge=1, le=64, alias="BINNACLE_WORKER_RUNS")
     runs_days: int = Field(90, ge=1, le=3650, alias="BINNACLE_RUNS_DAYS")
+    export_stalled_s: int = Field(60, ge=1, le=3600, alias="BINNACLE_EXPORT_STALLED_SECONDS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="BINNACLE_LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BINNACLE_LOG_FORMAT")
 

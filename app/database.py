@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import JSON, Connection, DateTime, Dialect, Engine, MetaData, String, event
@@ -25,6 +25,7 @@ from sqlalchemy.types import TypeDecorator
 
 from app.logging import get_logger
 
+T = TypeVar("T")
 LOCK_PATIENCE_S = 10.0
 PING_AFTER_S = 1.0
 CONVENTION = {
@@ -217,7 +218,7 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
         "journal_size_limit=67108864",
         "wal_autocheckpoint=4000",  # the rows of a fleet are written again and again: fewer checkpoints copy fewer pages
     ):
-        _patiently(lambda p=pragma: cursor.execute(f"PRAGMA {p}"))
+        patiently(lambda p=pragma: cursor.execute(f"PRAGMA {p}"))
     cursor.close()
 
 
@@ -230,18 +231,17 @@ def _on_sqlite_begin(connection: Connection) -> None:
         connection.info["synchronous"] = wanted
     statement = "BEGIN IMMEDIATE" if _writing.get() else "BEGIN"
     try:
-        _patiently(lambda: raw.execute(statement))
+        patiently(lambda: raw.execute(statement))
     except sqlite3.OperationalError as error:
         raise OperationalError(statement, None, error) from error
 
 
-def _patiently(attempt: Any) -> None:
-    """Try again while another process holds the lock, sleeping in between, for LOCK_PATIENCE_S."""
+def patiently(attempt: Callable[[], T]) -> T:
+    """What it returns; tried again while another process holds the lock, sleeping in between, for LOCK_PATIENCE_S."""
     deadline, pause = time.monotonic() + LOCK_PATIENCE_S, 0.001
     while True:
         try:
-            attempt()
-            return
+            return attempt()
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() > deadline:
                 raise

@@ -1,6 +1,7 @@
 """gunicorn's gevent worker, with a stop that ends sockets and idle connections at once: they would hold the worker for its
 whole grace."""
 
+import errno
 import socket
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._idle.discard(sock)
         try:
             return super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError as error:  # its answer was given a time to be taken in (app.web.export)
+            self.log.warning("a client that stopped reading was cut off: %s", req.path)
+            raise ConnectionResetError(errno.ECONNRESET, "stopped reading") from error
         finally:
             self._idle.add(sock)
 

@@ -4,30 +4,18 @@ import os
 import threading
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from app.errors import field_error
+from app.off_loop import off_the_loop
 
 MIN_LENGTH = 8
 MAX_LENGTH = 256
 _hasher = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 _slots = threading.BoundedSemaphore(os.cpu_count() or 1)
 _COMMON = Path(__file__).parent / "auth" / "common_passwords.txt"
-
-
-def _off_the_loop(function: Any, *args: Any) -> Any:
-    """Run it on a real thread when gevent serves the requests, so that 30 ms of hashing stop nobody else."""
-    with _slots:
-        from gevent import monkey
-
-        if not monkey.is_module_patched("threading"):
-            return function(*args)
-        from gevent import get_hub
-
-        return get_hub().threadpool.apply(function, args)
 
 
 @lru_cache(maxsize=1)
@@ -48,8 +36,8 @@ def check_strength(password: str, *forbidden: str) -> None:
 
 def hash_password(password: str) -> str:
     """The argon2id hash. Call it before a write transaction begins: it takes about 30 ms."""
-    hashed: str = _off_the_loop(_hasher.hash, password)
-    return hashed
+    with _slots:
+        return off_the_loop(_hasher.hash, password)
 
 
 @lru_cache(maxsize=1)
@@ -61,11 +49,11 @@ def verify_password(hashed: str | None, password: str) -> bool:
     """Whether it is the right one. Without a hash (no such user) it works just as long and answers False."""
     if len(password) > MAX_LENGTH:
         password = password[:MAX_LENGTH] + "\N{REPLACEMENT CHARACTER}"
-    return bool(_off_the_loop(_matches, hashed or _decoy(), password)) and hashed is not None
+    with _slots:
+        return off_the_loop(_matches, hashed or _decoy(), password) and hashed is not None
 
 
 def _matches(hashed: str, password: str) -> bool:
-    """Answers instead of raising: gevent's thread pool would write a traceback to stderr for every wrong password."""
     try:
         return _hasher.verify(hashed, password)
     except (VerificationError, InvalidHashError):

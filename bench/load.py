@@ -52,7 +52,9 @@ def run(port: int, raw: bytes | list[bytes], *, seconds: float, connections: int
     return Round(**json.loads(found.stdout))
 
 
-class _Connection:
+class Connection:
+    """One keep-alive connection that asks the same again and again."""
+
     def __init__(self, port: int, raw: bytes) -> None:
         self.raw = raw
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -62,6 +64,7 @@ class _Connection:
         self.sent_at = 0.0
 
     def send(self) -> None:
+        """Send the request; `receive` until the answer is there."""
         self.buffer, self.wanted, self.sent_at = b"", 0, time.perf_counter()
         self.socket.sendall(self.raw)
 
@@ -81,12 +84,24 @@ class _Connection:
             self.wanted = head + 4 + int(self.buffer[at + 15 : self.buffer.find(b"\r\n", at)])
         return int(self.buffer[9:12]) if len(self.buffer) >= self.wanted else 0
 
+    def ask(self) -> tuple[int, float]:
+        """Ask once and wait: the status, and the time that it took in ms."""
+        self.send()
+        status = 0
+        while not status:
+            status = self.receive()
+        return status, (time.perf_counter() - self.sent_at) * 1000
+
+    def close(self) -> None:
+        """Close it."""
+        self.socket.close()
+
 
 def _work(job: dict[str, Any]) -> Round:
     requests = [base64.b64decode(r) for r in job["requests"]]
     poller, by_fd = select.epoll(), {}
     for number in range(job["connections"]):
-        connection = _Connection(job["port"], requests[number % len(requests)])
+        connection = Connection(job["port"], requests[number % len(requests)])
         by_fd[connection.socket.fileno()] = connection
         poller.register(connection.socket.fileno(), select.EPOLLIN)
     done = failed = size = 0

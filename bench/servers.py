@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import psycopg
@@ -53,6 +54,11 @@ class Product:
         process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=self.environment)
         self.processes.append(process)
         return process
+
+    def stop(self) -> None:
+        """End its processes, the youngest first."""
+        while self.processes:
+            end(self.processes.pop())
 
 
 def environment(port: int, data: Path, **more: str) -> dict[str, str]:
@@ -111,8 +117,7 @@ def product(*, worker: bool = False, database_url: str | None = None, prepare: b
             serve(made, worker=worker)
         yield made
     finally:
-        for process in reversed(made.processes):
-            end(process)
+        made.stop()
         shutil.rmtree(data, ignore_errors=True)
 
 
@@ -142,7 +147,7 @@ def hello() -> Iterator[int]:
 @contextmanager
 def postgres() -> Iterator[str]:
     """The URL of a database of our own, dropped afterwards."""
-    name = f"binnacle_bench_{os.getpid()}"
+    name = f"binnacle_bench_{os.getpid()}_{uuid4().hex[:6]}"
     with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as admin:
         admin.execute(f'CREATE DATABASE "{name}"')
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 from websocket import WebSocket, create_connection
 
@@ -105,6 +106,12 @@ class Server:
         """Everything that the processes have said."""
         self.log.flush()
         return (self.data / "log").read_text(errors="replace")
+
+    def memory(self) -> int:
+        """What the web process and its children hold in memory, in bytes."""
+        assert self.web is not None
+        web = psutil.Process(self.web.pid)
+        return sum(one.memory_info().rss for one in (web, *web.children(recursive=True)))
 
     def kill_web(self) -> None:
         """`kill -9` of the web process with everything in its group."""

@@ -143,8 +143,8 @@ def _event_filter(event_type: str, session_id: str) -> EventFilter:
 def list_events(query: EventsQuery) -> dict[str, Any]:
     """List events, newest first."""
     wanted = _event_filter(query.event_type or "", query.session_id)
-    rows = queries.page_of_events(wanted, query.per_page, (query.page - 1) * query.per_page)
-    return paged("events", [event_out(row) for row in rows], queries.count_events(wanted), query.page, query.per_page)
+    rows, total = queries.page_of_events(wanted, query.per_page, (query.page - 1) * query.per_page)
+    return paged("events", [event_out(row) for row in rows], total, query.page, query.per_page)
 
 
 @bp.api("GET", "/api/events/export", permission=Permission.SESSIONS_READ, query=EventsExport, media="text/csv",

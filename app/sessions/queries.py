@@ -1,6 +1,6 @@
 """What can be asked about sessions and events. Totals and far pages come from the block counters, never from counting rows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from app.sessions.models import (
 )  # fmt: skip
 
 Scope = frozenset[str] | None
+Blocks = list[tuple[int, int]]  # (block, matching rows in it), newest first
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Place:
     skip: int
 
 
-def _place(blocks: Sequence[tuple[int, int]], offset: int) -> Place:
+def _place(blocks: Blocks, offset: int) -> Place:
     """Walk the (block, rows) of what matches, newest first, to the block in which the row at `offset` is."""
     for block, rows in blocks:
         if offset < rows:
@@ -109,8 +110,8 @@ def _where(query: Select[Any], wanted: SessionFilter) -> Select[Any]:
     return query
 
 
-def session_blocks(wanted: SessionFilter) -> list[tuple[int, int]]:
-    """(block, sessions in it), newest first, of a filter that the counters know."""
+def session_blocks(wanted: SessionFilter) -> Blocks:
+    """How many sessions each block holds, for a filter that the counters know."""
     query = select(SessionCount.block, func.sum(SessionCount.n)).where(
         *within(SessionCount.tenant_id, wanted.scope, wanted.tenant)
     )
@@ -209,7 +210,7 @@ def _events(base: Select[Any], wanted: EventFilter) -> Select[Any]:
     return query
 
 
-def _event_blocks(wanted: EventFilter) -> list[tuple[int, int]]:
+def _event_blocks(wanted: EventFilter) -> Blocks:
     query = select(EventCount.block, func.sum(EventCount.n)).where(*within(EventCount.tenant_id, wanted.scope, wanted.tenant))
     if wanted.event_type:
         query = query.where(EventCount.event_type == wanted.event_type)
@@ -229,22 +230,30 @@ def count_events(wanted: EventFilter) -> int:
     return int(session().scalar(_events(select(func.count(Event.id)), wanted)) or 0)
 
 
-def _event_page(base: Any, wanted: EventFilter, limit: int, offset: int) -> Select[Any]:
+def _on_the_way(wanted: EventFilter, offset: int) -> Blocks:
+    """The blocks that the way to a far page leads past; none for the first page, nor for one session, whose events are few."""
+    return _event_blocks(wanted) if offset and wanted.session_row is None else []
+
+
+def _event_page(base: Any, wanted: EventFilter, limit: int, offset: int, blocks: Blocks) -> Select[Any]:
     query = _events(base, wanted)
-    if wanted.session_row is None and offset:
-        place = _place(_event_blocks(wanted), offset)
+    if blocks:
+        place = _place(blocks, offset)
         query, offset = query.where(Event.id < place.below), place.skip
     return query.order_by(Event.id.desc()).limit(limit).offset(offset)
 
 
-def page_of_events(wanted: EventFilter, limit: int, offset: int = 0) -> list[Event]:
-    """One page, newest first."""
-    return list(session().scalars(_event_page(select(Event), wanted, limit, offset)))
+def page_of_events(wanted: EventFilter, limit: int, offset: int = 0) -> tuple[list[Event], int]:
+    """One page, newest first, and how many match in all."""
+    blocks = _on_the_way(wanted, offset)
+    total = sum(n for _, n in blocks) if blocks else count_events(wanted)
+    rows = session().scalars(_event_page(select(Event), wanted, limit, offset, blocks)) if offset < total else ()
+    return list(rows), total
 
 
 def event_versions(wanted: EventFilter, limit: int, offset: int) -> list[tuple[int, str, int]]:
     """(id, public id, version) of one page of events; an event never changes, so its id is its version."""
-    rows = session().execute(_event_page(select(Event.id), wanted, limit, offset))
+    rows = session().execute(_event_page(select(Event.id), wanted, limit, offset, _on_the_way(wanted, offset)))
     return [(row[0], str(row[0]), row[0]) for row in rows]
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
 from app.actors import ActorKind, Permission
-from app.clock import iso, now
+from app.clock import now
 from app.errors import Unavailable
 from app.factory import settings_of
 from app.logging import get_logger, redact
@@ -26,7 +26,7 @@ def health() -> dict[str, Any]:
     settings = settings_of(current_app)
     _check_database()
     body: dict[str, Any] = {
-        "status": "healthy", "version": __version__, "uptime_seconds": queries.uptime_s(), "timestamp": iso(now()),
+        "status": "healthy", "version": __version__, "uptime_seconds": queries.uptime_s(), "timestamp": now().isoformat(),
         "active_sessions": active_sessions(), "auth_enabled": True, "rate_limiting": True,
     }  # fmt: skip
     if access.actor().kind is not ActorKind.ANONYMOUS:

@@ -129,6 +129,8 @@ class Contract003(Contract):
             return {"detail": missing if error.missing else "Invalid API key"}
         if isinstance(error, e.Invalid) and error.errors:
             return {"detail": "; ".join(f"{x.name}: {x.message}" for x in error.errors)}
+        if isinstance(error, (e.Malformed, e.TooLarge)) and error.details:
+            return {"detail": f"{error.message}: {error.details}"}
         return {"detail": error.message}
 
 

@@ -55,6 +55,26 @@ def test_a_session_is_registered_shown_and_ended_as_documented(bot: FlaskClient)
     assert ended["end_time"].endswith("+00:00")
 
 
+def test_json_that_curl_calls_a_form_is_read_all_the_same(bot: FlaskClient) -> None:
+    register(bot)
+    as_form = "application/x-www-form-urlencoded"
+    body = '{"session_id":"abc123","event_type":"click","details":{"a":"b=c&d"}}'
+    for raw in (body, body.replace("click", "no-such-type"), body):  # what is wrong goes through Flask, what is right past it
+        answer = bot.post("/api/events", data=raw, content_type=as_form)
+        if "no-such-type" in raw:
+            assert (answer.status_code, answer.json["detail"].split(":")[0]) == (400, "event_type")
+        else:
+            assert answer.status_code == 200, answer.text
+    ended = bot.post("/api/sessions/end", data='{"session_id":"abc123","success":true}', content_type=as_form)
+    assert ended.json == {"status": "ended", "active_count": 0}
+
+
+def test_what_is_wrong_with_a_body_is_said(bot: FlaskClient) -> None:
+    answer = bot.post("/api/events", data="{", content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.json["detail"].startswith("Invalid request: The body is not valid JSON")
+
+
 def test_a_session_shows_its_events_oldest_first(bot: FlaskClient) -> None:
     register(bot)
     first = log(bot, details={"url": "https://example.com", "load_time_ms": 1500}).json

@@ -86,7 +86,7 @@ def check_lists() -> None:
     assert (found.total, found.active) == (len(sessions), sum(1 for row in sessions if row[1] == "active"))
     assert count_events(EventFilter()) == len(events)
     for offset in (0, 1, 3, len(events)):
-        assert [e.id for e in page_of_events(EventFilter(), 2, offset)] == [row[0] for row in events[offset : offset + 2]]
+        assert [e.id for e in page_of_events(EventFilter(), 2, offset)[0]] == [row[0] for row in events[offset : offset + 2]]
         assert [s.id for s in page_of_sessions(SessionFilter(), 2, offset)] == [row[0] for row in sessions[offset : offset + 2]]
 
 
@@ -148,9 +148,9 @@ def test_far_pages_begin_where_counting_would(cast: Cast) -> None:
             scope = frozenset({cast.acme})
             assert count_events(EventFilter(scope=scope)) == len(ids) == 16_000
             for offset in (0, 50, 7_999, 8_000, 12_345, 15_990, 16_000, 99_999):
-                assert [e.id for e in page_of_events(EventFilter(scope=scope), 20, offset)] == ids[offset : offset + 20]
-                found = page_of_events(EventFilter(scope=scope, event_type="error"), 20, offset)
-                assert [e.id for e in found] == errors[offset : offset + 20]
+                assert [e.id for e in page_of_events(EventFilter(scope=scope), 20, offset)[0]] == ids[offset : offset + 20]
+                found, total = page_of_events(EventFilter(scope=scope, event_type="error"), 20, offset)
+                assert ([e.id for e in found], total) == (errors[offset : offset + 20], len(errors))
 
 
 def test_retention_removes_what_is_old_and_keeps_the_counters_right(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
