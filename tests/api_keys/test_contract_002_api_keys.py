@@ -117,3 +117,11 @@ def test_a_key_is_32_random_base62_characters_and_a_checksum() -> None:
         assert looks_right(key)
         assert not looks_right(key[:-1] + ("a" if key[-1] != "a" else "b"))
     assert zlib.crc32(b"") == 0
+
+
+def test_a_time_without_a_zone_is_utc_and_one_past_the_calendar_is_422(cast: Cast) -> None:
+    alice = cast.client("alice")
+    made = alice.post("/api/v1/api-keys", json={"name": "x", "expires_at": "2099-01-01T00:00:00"})
+    assert made.json["expires_at"] == "2099-01-01T00:00:00Z"
+    for never in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"):
+        assert alice.post("/api/v1/api-keys", json={"name": "x", "expires_at": never}).status_code == 422
