@@ -12,7 +12,8 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from flask import Flask
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.database import unit_of_work
 from app.errors import Unavailable
@@ -134,14 +135,14 @@ class GroupCommit(Generic[T, R]):
             log.warning("storing was slow", writer=self._name, count=batch.size, seconds=round(took, 2))
 
     def _attempt(self, pieces: Sequence[T]) -> Sequence[R | Exception]:
-        """What became of each piece. When the database refuses a batch, the pieces are tried one by one: one bad piece must not
-        fail the others."""
+        """What became of each piece. When a batch is refused for what is in it, the pieces are tried one by one: one bad piece
+        must not fail the others. A database that is away or busy is so for all of them."""
         try:
             with unit_of_work(power_safe=self._power_safe):
                 return self._store(pieces)
         except Exception as error:  # whoever waits gets it; the writer lives on
-            refused = isinstance(error, DBAPIError) and not isinstance(error, OperationalError)
-            if refused and len(pieces) > 1:
+            away = isinstance(error, OperationalError | PoolTimeout) or getattr(error, "connection_invalidated", False)
+            if len(pieces) > 1 and not away:
                 return [result for piece in pieces for result in self._attempt([piece])]
             log.error("not stored", writer=self._name, count=len(pieces), error=str(error)[:300])
             return [error] * len(pieces)

@@ -1,11 +1,22 @@
 """Bases of everything that comes in as JSON or as a query string, and mappings that can be keys. No Flask here."""
 
-from typing import TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+def _utc(moment: datetime) -> datetime:
+    if not 2 <= moment.year <= 9998:  # a zone, here or where it is shown, could carry it past the calendar
+        raise ValueError("is not a time that can be stored")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_utc)]
+"""A time in UTC; without a zone it counts as UTC, as elsewhere in the contracts."""
 
 
 class Body(BaseModel):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from app.actors import Role
 from app.api_keys.models import ApiKey
 from app.clock import now
-from app.shapes import Body, Query
+from app.shapes import Body, Moment, Query
 
 
 class KeyIn(Body):
@@ -19,7 +19,7 @@ class KeyIn(Body):
     description: Annotated[str | None, Field(max_length=1000)] = None
     role: Role = Role.READONLY
     tenant_ids: list[str] | None = None
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
     rate_limit: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
 
 

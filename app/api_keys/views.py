@@ -22,7 +22,7 @@ pages.add_settings(pages.SettingsTab("api-keys", "API keys", "/settings/api-keys
 
 def _context() -> dict[str, Any]:
     who, moment = access.actor(), now()
-    q, of, page = request.args.get("q", "").strip()[:200], request.args.get("of", ""), max(1, request.args.get("page", 1, int))
+    q, of, page = request.args.get("q", "").strip()[:200], request.args.get("of", ""), pages.page_number()
     found = queries.list_keys(who, own=not who.is_admin, q=q)
     wanted = [k for k in found if (k.computer_id is not None) == (of == "computers")]
     keys = wanted[(page - 1) * PAGE : page * PAGE]

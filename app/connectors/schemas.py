@@ -6,7 +6,14 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from app.shapes import Body
 
-Text = Annotated[str | None, BeforeValidator(lambda v: v[:1000].replace("\x00", "") or None if isinstance(v, str) else v)]
+
+def _short(length: int) -> BeforeValidator:
+    """Cut to what is stored: a connector that says too much is not refused for it."""
+    return BeforeValidator(lambda value: value[:length].strip() or None if isinstance(value, str) else value)
+
+
+Text = Annotated[str | None, _short(1000)]
+Label = Annotated[str | None, _short(200)]  # as long as the list's columns are
 Hostname = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Bytes = Annotated[int | None, Field(ge=0, lt=2**63)]
 
@@ -33,7 +40,7 @@ class Os(Body):
     """The operating system."""
 
     family: Literal["linux", "windows", "macos", "other"] | None = None
-    name: Text = None
+    name: Label = None
     version: Text = None
     kernel: Text = None
     architecture: Text = None
@@ -44,7 +51,7 @@ class Hardware(Body):
 
     manufacturer: Text = None
     model: Text = None
-    serial_number: Text = None
+    serial_number: Label = None
     processor: Text = None
     cores: Annotated[int | None, Field(ge=0, le=100_000)] = None
     memory_bytes: Bytes = None
@@ -76,7 +83,7 @@ class Package(Body):
 class InventoryFound(Body):
     """The inventory of `hello` and `inventory`."""
 
-    hostname: Text = None
+    hostname: Label = None
     fqdn: Text = None
     domain: Text = None
     os: Os = Field(default_factory=Os)

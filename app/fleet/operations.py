@@ -10,7 +10,7 @@ from app.actors import SYSTEM, Actor
 from app.bulk_sql import BulkUpdate
 from app.clock import now
 from app.database import insert_ignore, session, upsert
-from app.errors import Conflict, field_error
+from app.errors import Conflict, NotFound, field_error
 from app.fleet import queries
 from app.fleet.models import (
     Computer,
@@ -217,8 +217,11 @@ def _first_address(found: dict[str, Any]) -> str | None:
 
 def note_connection(computer_id: int, connector_id: str | None, version: str | None, interval_s: int,
                     spool: dict[str, int]) -> int:  # fmt: skip
-    """A connector said hello: remember it. Returns the highest seq stored for it (0 for a connector not seen before)."""
-    computer = queries.by_ids([computer_id])[computer_id]
+    """A connector said hello: remember it. Returns the highest seq stored for it (0 for a connector not seen before). Raises
+    NotFound when its computer has just been deleted."""
+    computer = queries.by_ids([computer_id]).get(computer_id)
+    if computer is None:
+        raise NotFound("The computer was deleted")
     if connector_id and computer.connector_id != connector_id:
         computer.connector_id, computer.acked_seq = connector_id, 0
     computer.connector_version = version

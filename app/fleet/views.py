@@ -156,7 +156,7 @@ def computer(uuid: str) -> Response:
 def software(uuid: str) -> str:
     """What is installed on it."""
     row = queries.get_computer(uuid, access.actor())
-    q, page = request.args.get("q", "").strip()[:200], max(1, request.args.get("page", 1, int))
+    q, page = request.args.get("q", "").strip()[:200], pages.page_number()
     packages, total = queries.software_of(row, q, SOFTWARE_PAGE, (page - 1) * SOFTWARE_PAGE)
     return render_template("fleet/software.html", packages=packages, total=total, q=q, page=page,
                            pages=max(1, -(-total // SOFTWARE_PAGE)), **_frame(row, "software"))  # fmt: skip
@@ -174,7 +174,7 @@ def software_csv(uuid: str) -> Response:
 def events(uuid: str) -> str:
     """Everything that happened to it, newest first."""
     row = queries.get_computer(uuid, access.actor())
-    wanted, page = EntryFilter(subject_kind="computer", subject_id=row.uuid), max(1, request.args.get("page", 1, int))
+    wanted, page = EntryFilter(subject_kind="computer", subject_id=row.uuid), pages.page_number()
     total = count_entries(wanted)
     return render_template("fleet/events.html", events=page_of_entries(wanted, page, EVENTS_PAGE), total=total, page=page,
                            pages=max(1, -(-total // EVENTS_PAGE)), **_frame(row, "events"))  # fmt: skip

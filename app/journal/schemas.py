@@ -1,13 +1,13 @@
 """JSON and CSV shapes of `/api/v1/audit`."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field, field_validator
 
 from app.journal.models import JournalEntry
 from app.journal.queries import EntryFilter
-from app.shapes import Query
+from app.shapes import Moment, Query
 
 
 class AuditQuery(Query):
@@ -16,8 +16,8 @@ class AuditQuery(Query):
     q: str = Field("", max_length=200)
     type: str = Field("", max_length=64)
     actor: str = Field("", max_length=200)
-    start: datetime | None = None
-    end: datetime | None = None
+    start: Moment | None = None
+    end: Moment | None = None
     page: int = Field(1, ge=1, le=1_000_000)
     per_page: int = Field(50, ge=1, le=500)
 
@@ -25,11 +25,6 @@ class AuditQuery(Query):
     @classmethod
     def _unset(cls, value: Any) -> Any:
         return None if value == "" else value  # a form without JavaScript sends its empty fields too
-
-    @field_validator("start", "end")
-    @classmethod
-    def _utc(cls, value: datetime | None) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
     def filter(self) -> EntryFilter:
         """As the domain takes it."""

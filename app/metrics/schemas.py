@@ -1,5 +1,6 @@
 """JSON shapes of contract 002's metrics, of the agents' nested form, and of our connector's samples."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -82,14 +83,19 @@ class SampleIn(Body):
             disk=max((d.percent for d in self.disk_usage), default=None),
             recv_rate=self.network_rates.recv_per_s if self.network_rates else None,
             sent_rate=self.network_rates.sent_per_s if self.network_rates else None,
-            recv=sum(n.bytes_recv for n in physical) if physical else None,
-            sent=sum(n.bytes_sent for n in physical) if physical else None,
+            recv=_total(n.bytes_recv for n in physical) if physical else None,
+            sent=_total(n.bytes_sent for n in physical) if physical else None,
             load=self.load[0] if self.load else None,
             disks=[[d.path, d.total, d.used, d.free, d.percent] for d in self.disk_usage],
             networks=[[n.interface, n.bytes_sent, n.bytes_recv] for n in self.network],
             extra=extra,
             seq=self.seq,
         )
+
+
+def _total(counters: Iterable[int]) -> int:
+    """The sum of counters, as far as the database can hold it."""
+    return min(sum(counters), 2**63 - 1)
 
 
 def _checked_time(moment: datetime | None) -> int:

@@ -11,6 +11,7 @@ from app.database import begin_read, release
 from app.errors import Malformed
 from app.logging import configure, get_logger
 from app.web import access, csrf, error_handlers, headers, lane, limits, pages, sockets
+from app.web.body import MAX_BODY
 from app.web.contracts import contract_of, is_api
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -42,12 +43,13 @@ def _before() -> None:
         raise error
     rule = request.url_rule
     permission = None
+    if request.mimetype in FORMS:  # whoever reads it first, a form ends there (RELIABILITY 11); JSON is read by app.web.body
+        request.max_content_length = MAX_BODY
     if rule is not None:
         permission = getattr(request_view(rule.endpoint), "permission", None)
         if rule.websocket:
             request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)  # permessage-deflate triples the memory
     path = request.path
-    _refuse_nul(path)
     # A site behind one address reconnects hundreds of connectors at once: a socket counts its own messages.
     counted = is_api(path) and not (rule is not None and rule.websocket)
     try:
@@ -58,6 +60,7 @@ def _before() -> None:
         raise
     if counted:
         limits.count(who, contract_of(path), access.address())
+    _refuse_nul(path)
     if rule is None or permission is None:
         return  # 404 or 405 follow
     if rule.websocket:

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import orjson
 from flask import Request
+from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 
 from app.errors import FieldError, Invalid, Malformed, TooLarge
@@ -19,12 +20,19 @@ _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 
 def read_raw(request: Request, limit: int = MAX_BODY) -> bytes:
-    """The body's bytes. Raises TooLarge past `limit` bytes, before reading more."""
-    if request.content_length is not None and request.content_length > limit:
+    """The body's bytes. Raises TooLarge past `limit` bytes, before reading more, and Malformed when less came than was said, or
+    chunks that are none (RFC 9112, section 8)."""
+    length = request.content_length
+    if length is not None and length > limit:
         raise TooLarge(details=f"at most {limit} bytes")
-    raw = request.stream.read(limit + 1)
+    try:
+        raw = request.stream.read(limit + 1)
+    except (ParseException, OSError):
+        raise Malformed(details="The body is cut off or wrongly encoded") from None
     if len(raw) > limit:
         raise TooLarge(details=f"at most {limit} bytes")
+    if length is not None and len(raw) < length:
+        raise Malformed(details="The body is cut off")
     return raw
 
 

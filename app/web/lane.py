@@ -70,6 +70,8 @@ class Lane:
     ) -> tuple[bytes, list[tuple[str, str]]] | None:
         raw: bytes = environ["wsgi.input"].read(length)
         environ["wsgi.input"] = BytesIO(raw)
+        if len(raw) < length:
+            return None
         try:
             checked = route.check(who, raw)
         except DomainError:

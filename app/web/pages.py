@@ -14,6 +14,7 @@ from whitenoise import WhiteNoise
 
 from app.actors import Permission
 from app.config import Settings
+from app.errors import field_error
 from app.shapes import Fixed
 from app.web import access, csrf, live
 from app.web.live import LiveList
@@ -171,6 +172,14 @@ def is_fragment() -> bool:
     """Whether htmx asks for a part of the page (boosted and history requests want all of it)."""
     wants = request.headers
     return bool(wants.get("HX-Request")) and not wants.get("HX-Boosted") and not wants.get("HX-History-Restore-Request")
+
+
+def page_number() -> int:
+    """The page that the address asks for. Raises Invalid when it is none (as lists do)."""
+    given = request.args.get("page", "") or "1"
+    if not (given.isascii() and given.isdigit() and 1 <= len(given) <= 7 and 1 <= int(given) <= 1_000_000):
+        raise field_error("page", "is a number from 1 to 1,000,000", "query")
+    return int(given)
 
 
 def local_target(target: str | None) -> str:

@@ -15,8 +15,9 @@ from wsproto.events import Ping
 from wsproto.frame_protocol import FrameProtocol
 
 from app.actors import Actor, ActorKind, Permission
-from app.errors import Forbidden
+from app.errors import Forbidden, Malformed
 from app.extensions import db, sock
+from app.logging import get_logger
 from app.web import access
 from app.web.routing import Room
 
@@ -24,9 +25,11 @@ PEOPLE_MAX_BYTES = 64 << 10
 CONNECTOR_MAX_BYTES = 5 << 20
 MAX_WAITING_MESSAGES = 16
 POLICY_VIOLATION = 1008
+INTERNAL_ERROR = 1011
 PING_S = 30.0
 # Never simple-websocket's own `ping_interval`: it waits in a selector on a file descriptor that gunicorn closes under it, and
 # libev then aborts the whole process. `Socket.receive` pings instead.
+log = get_logger(__name__)
 SERVER_OPTIONS = {"max_message_size": PEOPLE_MAX_BYTES, "receive_bytes": 65536}
 
 
@@ -131,6 +134,9 @@ def route(room: Room, rule: str, *, permission: Permission, max_bytes: int = PEO
                 handler(socket, access.actor(), **path)
             except (ConnectionClosed, OSError):
                 return
+            except Exception:  # an error page would be written into the open socket
+                log.exception("unhandled error in a socket", path=rule)
+                socket.close(INTERNAL_ERROR, "internal error")
             finally:
                 _open.discard(socket)
                 db.session.remove()
@@ -144,7 +150,10 @@ def route(room: Room, rule: str, *, permission: Permission, max_bytes: int = PEO
 
 
 def check_opening(who: Actor, permission: Permission) -> None:
-    """Raises Forbidden for a foreign Origin (a cookie needs one, and whatever is sent must be ours); and as `authorise`."""
+    """Raises Malformed for half a handshake, Forbidden for a foreign Origin (a cookie needs one, and whatever is sent must be
+    ours); and as `authorise`."""
+    if not request.headers.get("Sec-WebSocket-Key") or request.headers.get("Sec-WebSocket-Version") != "13":
+        raise Malformed(details="A WebSocket opens with Sec-WebSocket-Key and Sec-WebSocket-Version: 13 (RFC 6455, section 4)")
     origin = request.headers.get("Origin")
     own = f"{request.scheme}://{request.host}"
     if (origin is not None and origin != own) or (origin is None and who.kind is ActorKind.USER):

@@ -9,7 +9,7 @@ from conftest import Cast
 from factories import make_computer, make_host_key
 
 from app.api_keys.models import ALPHABET, ApiKey, looks_right, make_key
-from app.database import session
+from app.database import Base, session
 
 
 def test_a_host_key_is_made_as_documented_and_shown_once(cast: Cast) -> None:
@@ -117,3 +117,34 @@ def test_a_key_is_32_random_base62_characters_and_a_checksum() -> None:
         assert looks_right(key)
         assert not looks_right(key[:-1] + ("a" if key[-1] != "a" else "b"))
     assert zlib.crc32(b"") == 0
+
+
+def test_a_canary_key_is_on_no_page_in_no_audit_row_and_in_no_column(cast: Cast) -> None:
+    """RELIABILITY 7: shown once, in the answer that makes it."""
+    browser = cast.browser("alice")
+    made = browser.post("/settings/api-keys", name="by page", role="readonly", all_tenants="y", expires="90")
+    by_page = made.text.split("itk_", 1)[1][:38]
+    by_api = cast.client("alice").post("/api/v1/api-keys", json={"name": "by program"}).json["key"].removeprefix("itk_")
+    secrets = [by_page.encode(), by_api.encode()]
+    assert cast.app.test_client().get("/api/v1/tenants", headers={"X-API-Key": f"itk_{by_api}"}).status_code == 200
+    paths = [
+        rule.rule
+        for rule in cast.app.url_map.iter_rules()
+        if "GET" in (rule.methods or ()) and "<" not in rule.rule and not rule.websocket
+    ]
+    for path in [*paths, "/settings/audit?per_page=500", "/api/v1/audit?per_page=500"]:
+        answer = browser.get(path)
+        assert not [secret for secret in secrets if secret in answer.data], path
+    with cast.app.app_context():
+        for table in Base.metadata.sorted_tables:
+            rows = repr(session().execute(table.select()).fetchall()).encode()
+            assert not [secret for secret in secrets if secret in rows], table.name
+        session().remove()
+
+
+def test_a_time_without_a_zone_is_utc_and_one_past_the_calendar_is_422(cast: Cast) -> None:
+    alice = cast.client("alice")
+    made = alice.post("/api/v1/api-keys", json={"name": "x", "expires_at": "2099-01-01T00:00:00"})
+    assert made.json["expires_at"] == "2099-01-01T00:00:00Z"
+    for never in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"):
+        assert alice.post("/api/v1/api-keys", json={"name": "x", "expires_at": never}).status_code == 422

@@ -107,6 +107,25 @@ def test_an_idle_login_ends(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None
     assert browser.get("/fleet/").status_code == 303
 
 
+def test_a_login_ends_after_its_absolute_length_however_busy_it_is(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RELIABILITY 5: 8 h."""
+    from datetime import timedelta
+
+    from app import clock
+    from app.auth import queries
+
+    browser, real, passed = cast.browser("bob"), clock.now, timedelta()
+    for module in ("authenticator", "queries"):
+        monkeypatch.setattr(f"app.auth.{module}.now", lambda: real() + passed)
+    for minutes in range(20, 480, 20):
+        passed = timedelta(minutes=minutes)
+        queries.forget_logins()
+        assert browser.get("/fleet/").status_code == 200, minutes
+    passed = timedelta(minutes=481)
+    queries.forget_logins()
+    assert browser.get("/fleet/").status_code == 303
+
+
 def test_what_a_page_fetches_by_the_clock_does_not_keep_a_login(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     from datetime import timedelta
 

@@ -225,6 +225,24 @@ def test_scripts_in_everything_that_a_connector_reports_are_text(served: Server)
     assert csv.headers["Content-Type"].startswith("text/csv")
 
 
+def test_texts_and_counters_past_what_is_stored_are_cut_and_stored(served: Server) -> None:
+    uuid, key = served.computer("verbose")
+    agent = Agent(served, key)
+    long = "\N{LATIN SMALL LETTER E WITH ACUTE}" * 5000
+    inventory = {"hostname": long, "fqdn": long, "domain": long, "users": ["u" * 200], "os": {"family": "linux", "name": long, "kernel": long},
+                 "hardware": {"serial_number": long, "model": long}, "software": [{"name": long, "version": long, "publisher": long}],
+                 "network": {"interfaces": [{"name": long, "addresses": ["9" * 64]}]}}  # fmt: skip
+    hello(agent, inventory=inventory)
+    most = {"bytes_sent": 2**63 - 1, "bytes_recv": 2**63 - 1}
+    network = [{"interface": "a"} | most, {"interface": "b"} | most]
+    agent.send(type="samples", samples=[sample(1, network=network)])
+    assert agent.read() == {"type": "samples_ack", "seq": 1}
+    shown = served.http.get(f"/api/v1/computers/{uuid}").raise_for_status().json()
+    assert long[:200] in json.dumps(shown, ensure_ascii=False)
+    push = {"cpu_percent": 1.0, "memory_percent": 2.0, "network": network}
+    assert served.http.post("/api/v1/metrics", json=push, headers={"X-API-Key": key}).status_code == 201
+
+
 def test_a_revoked_key_is_cut_within_five_seconds_and_dead_everywhere(served: Server) -> None:
     """RELIABILITY 7, 22."""
     uuid, key = served.computer("revoked")

@@ -85,3 +85,29 @@ def test_a_full_queue_says_so_at_once(cast: Cast, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(group_commit, "MAX_WAITING", 2)
     with pytest.raises(Unavailable, match="nothing was stored"):
         writer_of(cast.app).submit([sample(1), sample(2), sample(3)])
+
+
+def test_a_sample_that_a_database_cannot_hold_fails_alone(cast: Cast) -> None:
+    """SQLite's driver raises OverflowError, PostgreSQL's DataError: neither may take along whoever shares the transaction."""
+    with cast.app.app_context():
+        bad, good = make_computer("bad")[0], make_computer("good")[0]
+    writer, failed = writer_of(cast.app), []
+    together = threading.Barrier(2)
+
+    def push(mine: NewSample) -> None:
+        together.wait()
+        try:
+            writer.submit_one(mine)
+        except Exception as error:
+            failed.append((mine.computer_id, error))
+
+    for round_number in range(3):
+        huge = sample(bad, round_number)
+        huge.recv = huge.sent = 2**64
+        threads = [threading.Thread(target=push, args=(one,)) for one in (huge, sample(good, round_number))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [computer for computer, _ in failed] == [bad] * 3
+    assert count(cast) == 3

@@ -2,11 +2,15 @@
 
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from flask import Flask
 from simple_websocket import ConnectionClosed
 
+from app.actors import Actor, Permission
 from app.web import sockets
+from app.web.routing import Room
 from app.web.sockets import Socket
 
 
@@ -41,3 +45,17 @@ def test_a_peer_that_answers_stays_and_one_that_does_not_is_closed(monkeypatch: 
         Socket(dead, 1).receive(None)  # type: ignore[arg-type]
     assert dead.sent == [b"Ping"]
     assert dead.closed == (1008, "Ping/Pong timeout")
+
+
+def test_an_error_in_a_handler_closes_the_socket_and_writes_no_page_into_it(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: list[Any] = []
+    monkeypatch.setattr(sockets.sock, "route", lambda rule, **kwargs: handlers.append)
+
+    @sockets.route(Room("odd", __name__), "/odd", permission=Permission.PUBLIC)
+    def odd(socket: Socket, who: Actor) -> None:
+        raise ValueError("a bug")
+
+    peer = Quiet(True)
+    with app.test_request_context("/odd"):
+        handlers[0](peer)
+    assert peer.closed == (1011, "internal error")
