@@ -203,6 +203,19 @@ def served(request: pytest.FixtureRequest) -> Iterator[Any]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Any]:
+    """A real container engine (Podman behind Docker's API), shared by the tests: name your containers after your test."""
+    from container_engine import NoEngine, PodmanEngine
+
+    try:
+        made = PodmanEngine()
+    except NoEngine as error:
+        pytest.skip(str(error))
+    yield made
+    made.stop()
+
+
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = [
     "--no-sandbox",
