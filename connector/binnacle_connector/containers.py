@@ -16,7 +16,8 @@ FIGURES_EVERY = 15.0
 LIST_EVERY = 30.0
 LOOK_AGAIN = 5.0  # for an engine that is not there
 SETTLE = 0.1  # events come in bunches
-SHARE = 4.0  # times as long as it took to list passes before it is done again
+SHARE = 2.0  # times as long as it took to list passes before it is done again, up to LONGEST
+LONGEST = 1.0
 SPARING = 20.0  # times as long as it took to measure passes before it is done again
 MAX_MEASURED = 300
 QUIET = ("exec_", "top", "attach", "detach", "export", "copy", "archive-path", "extract-to-dir", "resize", "exec_died")
@@ -103,7 +104,7 @@ class ContainerWatch(threading.Thread):
                 if not self._changed.is_set():
                     self._rest(due)
                 if self._changed.is_set() and not self._stopping:
-                    time.sleep(max(SETTLE, min(LOOK_AGAIN, SHARE * took)))
+                    time.sleep(max(SETTLE, min(LONGEST, SHARE * took)))
         finally:
             self._end_events()
             engine.close()

@@ -62,14 +62,14 @@ class Watched:
 
 @pytest.fixture
 def watched(console: Any, machine: Any, eventually: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    monkeypatch.setattr(watching, "FIGURES_EVERY", 0.5)
+    monkeypatch.setattr(watching, "LOOK_AGAIN", 0.3)
     monkeypatch.setattr(watching.ContainerWatch.__init__, "__defaults__", (0.5,))
     made = Watched(console, machine, eventually, engine.host)
     eventually(made.report)
     yield made
 
 
-def test_the_containers_of_the_computer_are_reported_and_changes_show_within_a_second(watched: Watched, engine: Any) -> None:
+def test_the_containers_of_the_computer_are_reported_and_changes_show_at_once(watched: Watched, engine: Any) -> None:
     engine.remove("w1")
     assert watched.report()["engine"]["state"] == "ok"  # type: ignore[index]
     assert watched.report()["engine"]["name"] == "Podman"  # type: ignore[index]
@@ -83,7 +83,7 @@ def test_the_containers_of_the_computer_are_reported_and_changes_show_within_a_s
     engine.podman("stop", "-t", "5", "w1")
     stopped_in = time.monotonic()
     ended = watched.eventually(lambda: watched.is_in("w1", "exited"), 5)
-    assert time.monotonic() - stopped_in < 1.5, f"it took {time.monotonic() - before:.1f} s to show"
+    assert time.monotonic() - stopped_in < 2.5, f"it took {time.monotonic() - before:.1f} s to show"
     assert (ended["exit_code"], bool(ended["finished_at"])) == (7, True)
     engine.remove("w1")
     watched.eventually(lambda: watched.container("w1") is None, 5)
@@ -207,8 +207,8 @@ def test_a_followed_log_arrives_line_by_line_also_past_a_restart(watched: Watche
 
 def test_ten_megabytes_of_log_come_whole_and_at_the_readers_pace(watched: Watched, engine: Any) -> None:
     engine.remove("w10")
-    line = "x" * 99
-    engine.run("w10", f"yes {line} | head -n 100000; echo the end")
+    line = "x" * 999
+    engine.run("w10", f"yes {line} | head -n 10000; echo the end")
     watched.eventually(lambda: watched.is_in("w10", "exited"), 30)
     acknowledge = watched.console.on_other
     watched.console.on_other = lambda peer, message: None
@@ -223,7 +223,7 @@ def test_ten_megabytes_of_log_come_whole_and_at_the_readers_pace(watched: Watche
     end = watched.eventually(lambda: [m for m in watched.console.of("container_log_end") if m["request_id"] == request], 60)
     assert end[0]["reason"] == "ended"
     texts = [text for _, _, text in watched.lines(request)]
-    assert len(texts) == 100_001
+    assert len(texts) == 10_001
     assert texts[-1] == "the end"
     short = watched.answer(watched.ask("get_container_logs", container_id="w10", tail="all"), 30)
     assert short["data"]["truncated"]
