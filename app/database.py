@@ -7,7 +7,7 @@ under gevent that would stop the very greenlet that holds the lock.
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -19,9 +19,11 @@ from sqlalchemy import JSON, Connection, DateTime, Dialect, Engine, MetaData, St
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
+
+from app.logging import get_logger
 
 LOCK_PATIENCE_S = 10.0
 PING_AFTER_S = 1.0
@@ -143,6 +145,29 @@ def unit_of_work(*, power_safe: bool = True) -> Iterator[None]:
         db_session.remove()
         _writing.reset(writing)
         _power_safe.reset(safe)
+
+
+def on_commit(act: Callable[[], object]) -> None:
+    """Do something right after this transaction has been committed, such as ringing a bell; never when it is rolled back. What it
+    raises is logged: what was committed stays so."""
+    waiting = session()().info.setdefault("on_commit", [])
+    waiting.append(act)
+
+
+def _committed(current: Session) -> None:
+    for act in current.info.pop("on_commit", ()):
+        try:
+            act()
+        except Exception as error:
+            get_logger(__name__).warning("after a commit", error=f"{type(error).__name__}: {error}"[:300])
+
+
+def _rolled_back(current: Session) -> None:
+    current.info.pop("on_commit", None)
+
+
+event.listen(Session, "after_commit", _committed)
+event.listen(Session, "after_rollback", _rolled_back)
 
 
 @contextmanager

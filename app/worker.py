@@ -3,28 +3,30 @@
 Work that people start is a row before it is a job (DESIGN.md, "The run engine"); here are only the clock-driven chores.
 """
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Any
 
 from flask import Flask
 
 from app.auth.operations import forget_expired
 from app.clock import now
-from app.commands.operations import Keeper
 from app.database import unit_of_work
 from app.extensions import db
-from app.factory import settings_of
+from app.factory import settings_of, vault_of
 from app.fleet.operations import sweep_offline
 from app.logging import get_logger
 from app.metrics import partitions, rollups
 from app.metrics.queries import Retention
 from app.proxies.checker import Checker, request_due
 from app.proxies.operations import age, end_rests
+from app.runs.leases import Keeper
 from app.sessions import retention
 from app.system.queries import schema_heads
 
@@ -43,7 +45,7 @@ class Job:
 
 def jobs(app: Flask) -> list[Job]:
     """Everything the clock drives."""
-    settings, checker, keeper = settings_of(app), Checker(app), Keeper()
+    settings, checker, keeper = settings_of(app), Checker(app), Keeper(f"worker:{os.getpid()}:{token_hex(4)}", vault_of(app))
     kept = Retention.of(settings)
     absolute = timedelta(minutes=settings.session_absolute_minutes)
     sessions_kept = timedelta(days=settings.sessions_days), timedelta(days=settings.events_days)
@@ -71,6 +73,7 @@ def jobs(app: Flask) -> list[Job]:
         Job("roll up samples", 20, roll_up),
         Job("keep runs", 1, keeper.keep),
         Job("end overdue steps", 1, keeper.end_overdue),
+        Job("bury lost runs", 2, keeper.sweep),
         Job("rested proxies", 5, _end_rests),
         Job("windows of proxies", 60, let_proxies_age),
         Job("proxy checks", 1, checker.run),

@@ -7,10 +7,12 @@ from flask import Response, current_app
 
 from app.actors import Permission
 from app.commands import bp, operations
-from app.commands.dispatcher import check_connected, dispatcher_of
+from app.commands.driver import COMMAND
 from app.commands.schemas import CommandIn, CommandOut
+from app.connectors.dispatcher import check_connected, dispatcher_of
 from app.database import begin_write, commit, release, session
 from app.errors import Offline, TimedOut
+from app.factory import vault_of
 from app.fleet.queries import get_computer
 from app.runs import queries
 from app.runs.models import Run, RunStatus
@@ -29,19 +31,18 @@ def run_command(uuid: str, body: CommandIn) -> Response | dict[str, Any]:
     who, dispatcher = access.actor(), dispatcher_of(current_app)
     computer = get_computer(uuid, who)
     if not body.queue:
-        check_connected(current_app, computer)
+        check_connected(current_app, computer, COMMAND)
     begin_write()
     run = operations.request_command([get_computer(uuid, who)], body.command, actor=who, timeout_s=body.timeout,
-                                     shell=body.shell, cwd=body.cwd, queue=body.queue)  # fmt: skip
+                                     shell=body.shell, cwd=body.cwd, queue=body.queue, secrets=body.secrets,
+                                     vault=vault_of(current_app))  # fmt: skip
     run_id = run.id
     if not body.wait:
         commit()
-        dispatcher.ring()
         return json_response({"command_id": run_id, "run_id": run_id, "command": body.command, "status": "queued"}, 202)
     ended = dispatcher.expect(run_id)
     try:
         commit()
-        dispatcher.ring()
         run = wait_for(ended, run_id, body.timeout + PATIENCE_S)
     finally:
         dispatcher.forget(run_id)

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Response, current_app, make_response, redirect, render_template, request
+from flask import Response, make_response, redirect, render_template, request
 
 from app.actors import Permission
 from app.commands import bp, operations
-from app.commands.dispatcher import dispatcher_of
 from app.commands.forms import CommandForm
 from app.fleet.models import Computer, ComputerStatus
 from app.fleet.queries import by_ids
@@ -35,7 +34,6 @@ def run_on_many() -> Response:
     if not request.form.get("confirmed") or error:
         return _confirm(form, computers, context, error)
     run = operations.request_command(computers, actor=access.actor(), **form.arguments())
-    dispatcher_of(current_app).ring()
     return make_response(redirect(f"/runs/{run.id}/", 303))
 
 

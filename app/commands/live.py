@@ -8,9 +8,9 @@ from flask import current_app
 from markupsafe import Markup
 
 from app.actors import Permission
+from app.commands.operations import KIND
 from app.errors import Invalid
 from app.runs import queries
-from app.runs.models import RunKind
 from app.runs.operations import CLOCK
 from app.runs.queries import RunFilter
 from app.web import live
@@ -26,7 +26,7 @@ def _canonical(query_string: str) -> str:
 
 
 def _keys(query_string: str, scope: live.Scope) -> list[live.Key]:
-    wanted = RunFilter(scope=scope, kind=RunKind.COMMAND.value, computer=query_string.removeprefix("id="))
+    wanted = RunFilter(scope=scope, kind=KIND, computer=query_string.removeprefix("id="))
     return [(number, f"past-{run_id}", version) for number, run_id, version in queries.versions(wanted, SHOWN, 0)]
 
 

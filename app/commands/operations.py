@@ -1,29 +1,30 @@
-"""What can be done with commands: ask for one on computers; and the worker's part in their life."""
+"""What can be done with commands: ask for one on computers."""
 
-import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import or_, select
 
 from app.actors import Actor
-from app.clock import now
-from app.database import session, unit_of_work
 from app.errors import Invalid, field_error
 from app.fleet.models import Computer
 from app.fleet.queries import by_ids
 from app.runs import operations as runs
-from app.runs.models import Dispatch, Run, RunKind, RunStatus, RunStep
-from app.runs.operations import Target
+from app.runs.masking import LONGEST, SHORTEST, Masker
+from app.runs.models import Run
+from app.runs.operations import NewRun, Target
+from app.runs.output import secrets_of
+from app.vault import Vault
 
+KIND = "command"
 SHELLS = ("sh", "bash", "powershell", "pwsh", "cmd")
 MAX_COMMAND = 65_536
 DELIVER_AT_ONCE = timedelta(seconds=30)
 DELIVER_WITHIN = timedelta(days=7)
-REPORT_GRACE = timedelta(seconds=60)  # past its timeout, for a connector that is away to come back and report
-ADOPT_S = 20.0
+MAX_SECRETS = 20
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def target_of(computer: Computer) -> Target:
@@ -31,21 +32,38 @@ def target_of(computer: Computer) -> Target:
     return Target(computer.id, computer.uuid, computer.name, computer.tenant_id)
 
 
+def check_secrets(secrets: Mapping[str, str], command: str, cwd: str | None) -> None:
+    """Secrets become environment variables and are masked wherever they are printed, so they must be long enough to be told from
+    other text, and not stand in what everybody may read. Raises Invalid."""
+    if len(secrets) > MAX_SECRETS:
+        raise field_error("secrets", f"At most {MAX_SECRETS} secrets")
+    for name, value in secrets.items():
+        if not _NAME.fullmatch(name) or value in name:
+            raise field_error("secrets", "A name is that of an environment variable: letters, digits and _")
+        if not SHORTEST <= len(value) <= LONGEST or "\x00" in value:
+            raise field_error("secrets", f"{name}: a secret has {SHORTEST} to {LONGEST:,} characters")
+    if secrets and any(Masker(secrets.values()).mask(text) != text for text in (command, cwd or "")):
+        raise field_error("secrets", "A secret stands in the command itself, which everybody may read; name its variable there")
+
+
 def request_command(
     computers: Iterable[Computer], command: str, *, actor: Actor, timeout_s: int = 30, shell: str | None = None,
-    cwd: str | None = None, queue: bool = False, retry_of: str | None = None,
+    cwd: str | None = None, queue: bool = False, retry_of: str | None = None, secrets: Mapping[str, str] | None = None,
+    vault: Vault | None = None,
 ) -> Run:  # fmt: skip
-    """A run of a shell line on computers. With `queue` it waits up to a week for those that are offline, else half a minute."""
+    """A run of a shell line on computers. With `queue` it waits up to a week for those that are offline, else half a minute.
+    `secrets` are delivered as environment variables and need a `vault`. Raises Invalid."""
     if not command.strip():
         raise field_error("command", "Command is required")
+    check_secrets(secrets or {}, command, cwd)
     spec: dict[str, Any] = {"command": command, "queue": queue}
     spec |= {name: value for name, value in (("shell", shell), ("cwd", cwd)) if value}
-    title = " ".join(command.split())[:200]
-    return runs.create_run(RunKind.COMMAND, title, spec, [target_of(c) for c in computers], actor=actor, timeout_s=timeout_s,
-                           deliver_for=DELIVER_WITHIN if queue else DELIVER_AT_ONCE, retry_of=retry_of)  # fmt: skip
+    new = NewRun(KIND, " ".join(command.split())[:200], spec, timeout_s, secrets, retry_of)
+    deliver_for = DELIVER_WITHIN if queue else DELIVER_AT_ONCE
+    return runs.create_remote(new, [target_of(c) for c in computers], deliver_for=deliver_for, actor=actor, vault=vault)
 
 
-def again(run: Run, *, failed_only: bool, actor: Actor) -> Run:
+def again(run: Run, *, failed_only: bool, actor: Actor, vault: Vault | None = None) -> Run:
     """The same command anew, on those of its computers that are still there and that the actor sees. Raises Invalid."""
     spec = orjson.loads(run.spec)
     wanted = [target.id for target in runs.targets_of(run, failed_only=failed_only)]
@@ -53,38 +71,9 @@ def again(run: Run, *, failed_only: bool, actor: Actor) -> Run:
     computers = [found[i] for i in wanted if i in found and actor.sees(found[i].tenant_id)]
     if not computers:
         raise Invalid("None of its computers is there any more")
+    secrets = secrets_of(run, vault) if vault is not None else {}
+    if run.secrets and not secrets:
+        raise Invalid("Its secrets cannot be read")
     return request_command(computers, spec["command"], actor=actor, timeout_s=run.timeout_s, shell=spec.get("shell"),
-                           cwd=spec.get("cwd"), queue=bool(spec.get("queue")), retry_of=run.id)  # fmt: skip
-
-
-class Keeper:
-    """The worker's part: it holds the leases of runs whose commands are on their computers, and ends what is overdue."""
-
-    def __init__(self) -> None:
-        self.owner = f"worker:{os.getpid()}"
-
-    def keep(self) -> None:
-        """Adopt what runs, and put every lease ahead. Work on computers goes on whatever dies here."""
-        moment = now()
-        with unit_of_work(power_safe=False):
-            soon = moment + timedelta(seconds=ADOPT_S)
-            mine = or_(Run.lease_owner != self.owner, Run.lease_until < soon)
-            query = select(Run.id, Run.lease_owner).where(Run.status == RunStatus.RUNNING, Run.kind == RunKind.COMMAND, mine)
-            for run_id, owner in session().execute(query.limit(1000)).all():
-                runs.adopt(run_id, self.owner, owner)
-
-    def end_overdue(self) -> None:
-        """What could not be delivered in time has failed; what was not reported in time is lost."""
-        with unit_of_work():
-            for step in runs.overdue_steps(REPORT_GRACE):
-                if step.dispatch is Dispatch.WAITING:
-                    reason = "The computer was not connected until the delivery deadline"
-                    runs.finish_step(step, "expired", None, reason, None)
-                else:
-                    runs.finish_step(step, "lost", None, "The computer did not report how it ended", None)
-
-
-def open_steps(computer_id: int) -> list[RunStep]:
-    """Steps of a computer that have not ended."""
-    query = select(RunStep).where(RunStep.computer_id == computer_id, RunStep.finished_at.is_(None))
-    return list(session().scalars(query.order_by(RunStep.id)))
+                           cwd=spec.get("cwd"), queue=bool(spec.get("queue")), retry_of=run.id, secrets=secrets,
+                           vault=vault)  # fmt: skip

@@ -4,13 +4,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from app.commands.operations import MAX_COMMAND, SHELLS
+from app.commands.operations import MAX_COMMAND, MAX_SECRETS, SHELLS
+from app.runs.masking import LONGEST
 from app.shapes import Body
 
 
 class CommandIn(Body):
     """`POST /api/v1/commands/{server_id}`; `timeout` in seconds. With `wait` false the answer is the run's id; with `queue` it
-    waits for a computer that is offline, for up to seven days."""
+    waits for a computer that is offline, for up to seven days. `secrets` are set in the command's environment by their
+    names; they are kept encrypted and masked in everything that it prints."""
 
     command: Annotated[str, Field(min_length=1, max_length=MAX_COMMAND)]
     timeout: Annotated[int, Field(ge=1, le=86_400)] = 30
@@ -18,6 +20,7 @@ class CommandIn(Body):
     cwd: Annotated[str, Field(max_length=4096)] | None = None
     wait: bool = True
     queue: bool = False
+    secrets: dict[str, Annotated[str, Field(max_length=LONGEST)]] = Field(default_factory=dict, max_length=MAX_SECRETS)
 
 
 class CommandOut(BaseModel):

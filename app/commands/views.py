@@ -8,9 +8,10 @@ from markupsafe import Markup
 
 from app.actors import Permission
 from app.commands import bp, operations
-from app.commands.dispatcher import dispatcher_of, obstacle
+from app.commands.driver import COMMAND
 from app.commands.forms import CommandForm
 from app.commands.live import CONSOLE
+from app.connectors.dispatcher import obstacle
 from app.errors import DomainError, NotFound
 from app.fleet.models import Computer
 from app.fleet.queries import get_computer
@@ -44,7 +45,7 @@ def run_on_one(uuid: str) -> Response:
     """Run a command; 503 when the computer cannot be reached and nobody wants to wait for it."""
     computer, form, status = get_computer(uuid, access.actor()), CommandForm(), 422
     if form.validate():
-        why = None if form.queue.data else obstacle(current_app, computer)
+        why = None if form.queue.data else obstacle(current_app, computer, COMMAND)
         if why is None:
             try:
                 run = operations.request_command([computer], actor=access.actor(), **form.arguments())
@@ -52,7 +53,6 @@ def run_on_one(uuid: str) -> Response:
                 show_error(form, error)
                 computer = get_computer(uuid, access.actor())
             else:
-                dispatcher_of(current_app).ring()
                 return make_response(redirect(f"/fleet/{computer.uuid}/console?run={run.id}", 303))
         else:
             form.form_errors.append(f"{why}. Nothing was sent.")
@@ -89,7 +89,7 @@ def _page(computer: Computer, run: Run | None, form: CommandForm) -> str:
     who, base = access.actor(), f"/fleet/{computer.uuid}/"
     rows, rev = _past(computer)
     return render_template(
-        "commands/console.html", form=form, why=obstacle(current_app, computer), past=rows, past_rev=rev,
+        "commands/console.html", form=form, why=obstacle(current_app, computer, COMMAND), past=rows, past_rev=rev,
         may_command=who.is_person and who.can(Permission.FLEET_COMMAND), **_shown(computer, run),
         **pages.object_frame(computer, ("computer", f"id={computer.uuid}"), base, "console", f"{computer.name} console"),
     )  # fmt: skip

@@ -9,7 +9,13 @@ bp = Room("connectors", __name__)
 
 
 def init_app(app: Flask) -> None:
-    """Give the process its registry of connected computers."""
+    """Give the process its registry of connected computers and its dispatcher of steps for them."""
+    from app.connectors import conversation
+    from app.connectors.dispatcher import Dispatcher
     from app.connectors.registry import Registry
+    from app.runs.operations import dispatch_bells
 
     app.extensions["binnacle_connections"] = Registry(app)
+    dispatcher = app.extensions["binnacle_dispatcher"] = Dispatcher(app)
+    conversation.listen()
+    dispatch_bells[:] = [dispatcher.ring]

@@ -15,6 +15,7 @@ from app.logging import get_logger
 from app.web.sockets import POLICY_VIOLATION, Socket
 
 WATCH_S = 1.0
+HELLO_S = 1.0
 BATCH = 500
 CUTTING = ("api_key.revoked", "computer.deleted")
 log = get_logger(__name__)
@@ -35,7 +36,13 @@ class Connection:
     capabilities: frozenset[str] = frozenset()
     memory: str | None = None  # names what the connector remembers of commands; another one has forgotten
     greeted: bool = False  # by a `hello`, which original agents do not send
+    since: float = field(default_factory=time.monotonic)
     sending: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known what it can do: it has said hello, or has not within a second, as an original agent."""
+        return self.greeted or time.monotonic() - self.since > HELLO_S
 
     def send(self, text: str) -> None:
         """Send one message. Raises ConnectionClosed or OSError."""

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 from app.actors import Actor, ActorKind
 from app.auth.authenticator import from_secret
 from app.clock import iso, now
-from app.connectors.registry import Connection, gone_hooks, greeted_hooks, message_handlers, registry_of
+from app.connectors.conversation import handler_of
+from app.connectors.dispatcher import dispatcher_of
+from app.connectors.registry import Connection, gone_hooks, greeted_hooks, registry_of
 from app.connectors.schemas import Hello, InventoryFound, InventoryMessage
 from app.database import reading, unit_of_work
 from app.errors import DomainError, Invalid, Malformed, Unauthenticated
@@ -71,6 +73,7 @@ def _authenticate(socket: Socket, who: Actor) -> Connection:
             raise Goodbye(POLICY_VIOLATION, "invalid API key")
         connection = Connection(socket, computer.id, computer.uuid, who.key_id)
     registry_of(current_app).add(connection, seen)
+    dispatcher_of(current_app).ring()  # perhaps something waits for it
     with unit_of_work(power_safe=False):
         fleet.contact(connection.computer_id)
     answer = {"type": "auth_success", "server_id": connection.uuid, "message": "Authenticated"}
@@ -92,12 +95,13 @@ def _first_message(socket: Socket) -> Actor:
     return who
 
 
+_PRINTED = re.compile(rb'"(command|container)_|"error"')
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def _without_nul(raw: bytes) -> bytes:
-    """What commands print may hold NULs: they become U+FFFD. Anywhere else a NUL is refused."""
-    return _NUL.sub(rb"\1\\ufffd", raw) if b"\\u0000" in raw and b'"command_' in raw[:200] else raw
+    """What commands and containers print may hold NULs: they become U+FFFD. Anywhere else a NUL is refused."""
+    return _NUL.sub(rb"\1\\ufffd", raw) if b"\\u0000" in raw and _PRINTED.search(raw[:200]) else raw
 
 
 def is_command(message: str | bytes) -> bool:
@@ -153,7 +157,7 @@ class Conversation:
                 raise Malformed("a message is an object with a type")
             if handler := self.handlers.get(kind):
                 handler(parsed)
-            elif known := message_handlers.get(kind):
+            elif known := handler_of(kind):
                 known(self.connection, parsed)
         except DomainError as error:
             self._fault(kind, error)

@@ -6,7 +6,7 @@ from flask import Response
 
 from app.actors import Permission
 from app.fleet.queries import require_computer
-from app.runs import bp, operations, queries
+from app.runs import bp, queries, requests
 from app.runs.queries import RunFilter
 from app.runs.schemas import LogPage, LogQuery, RunDetail, RunList, RunsQuery, log_out, run_out, step_out
 from app.runs.shown import as_download
@@ -21,9 +21,7 @@ def list_runs(query: RunsQuery) -> dict[str, Any]:
     who = access.actor()
     if query.server_id:
         require_computer(query.server_id, who, "server_id")
-    wanted = RunFilter(
-        scope=who.tenant_ids, status=query.status or "", kind=query.kind or "", computer=query.server_id, q=query.q
-    )
+    wanted = RunFilter(scope=who.tenant_ids, status=query.status or "", kind=query.kind, computer=query.server_id, q=query.q)
     keys = queries.versions(wanted, query.per_page, (query.page - 1) * query.per_page)
     rows = queries.by_ids(key[1] for key in keys)
     return {"total": queries.count_runs(wanted), "page": query.page, "per_page": query.per_page,
@@ -58,5 +56,5 @@ def download(run_id: str, position: int) -> Response:
 def cancel(run_id: str) -> dict[str, Any]:
     """Cancel a run: what waits is cancelled at once, what runs on a computer is ended there."""
     run = queries.get_run(run_id, access.actor())
-    operations.request_cancel(run, actor=access.actor())
+    requests.request_cancel(run, actor=access.actor())
     return run_out(run) | {"steps": [step_out(step) for step in queries.steps_of(run.id)]}

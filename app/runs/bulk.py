@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Response, make_response, redirect, render_template, request
+from flask import Response, current_app, make_response, redirect, render_template, request
 
 from app.actors import Permission
 from app.errors import Invalid
-from app.runs import bp, operations, queries
+from app.factory import vault_of
+from app.runs import bp, queries, requests
 from app.runs.live import parse
 from app.runs.models import Run
 from app.web import access, bulk, pages
@@ -52,7 +53,7 @@ def cancel_many() -> Response:
     error = bulk.count_is_typed(len(ids)) if request.form.get("confirmed") else None
     if request.form.get("confirmed") and error is None:
         for i in ids:
-            operations.request_cancel(found[i], actor=access.actor())
+            requests.request_cancel(found[i], actor=access.actor())
         pages.toast(f"{len(ids):,} runs are being cancelled" if len(ids) != 1 else "The run is being cancelled")
         return make_response(redirect(LIST.back(), 303))
     ended = len(chosen) - len(ids)
@@ -69,7 +70,9 @@ def again_many() -> Response:
     found = queries.by_ids(ids)
     error = bulk.count_is_typed(len(ids)) if request.form.get("confirmed") else None
     if request.form.get("confirmed") and error is None:
-        made = [operations.run_again(found[i], actor=access.actor()) for i in reversed(ids) if i in found]
+        made = [
+            requests.run_again(found[i], actor=access.actor(), vault=vault_of(current_app)) for i in reversed(ids) if i in found
+        ]
         pages.toast(f"{len(made):,} runs begun again" if len(made) != 1 else "Begun again")
         return make_response(redirect(LIST.back() if len(made) != 1 else f"/runs/{made[0].id}/", 303))
     total = sum(run.total for run in found.values())

@@ -8,13 +8,13 @@ from urllib.parse import parse_qs, urlencode
 
 from flask import current_app
 from markupsafe import Markup
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from app.actors import Permission
 from app.clock import now
 from app.errors import Invalid
-from app.runs import queries
-from app.runs.models import Run, RunKind, RunStatus, RunStep, StepStatus
+from app.runs import drivers, queries
+from app.runs.models import Run, RunStatus, RunStep, StepStatus
 from app.runs.operations import CLOCK
 from app.runs.queries import RunFilter, Scope
 from app.web import live
@@ -29,7 +29,6 @@ COLUMNS = (
     Column("created", "Asked for"),
     Column("duration", "Duration", sortable=False),
 )
-KINDS = tuple((kind.value, kind.value.capitalize()) for kind in RunKind)
 CHIPS = (("", "All"), ("open", "Open"), ("queued", "Queued"), ("succeeded", "Succeeded"), ("failed", "Failed"),
          ("timed_out", "Timed out"), ("cancelled", "Cancelled"), ("lost", "Lost"))  # fmt: skip
 STEP_CHIPS = (("", "All"), ("pending", "Waiting"), ("running", "Running"), ("succeeded", "Succeeded"), ("failed", "Failed"))
@@ -43,8 +42,13 @@ class RunListQuery(ListQuery):
     DEFAULT_SORT: ClassVar[str] = "-created"
 
     status: str = Field("", pattern=f"^(|open|{'|'.join(RunStatus)})$")
-    kind: str = Field("", pattern=f"^(|{'|'.join(RunKind)})$")
+    kind: str = Field("", max_length=32)
     computer: str = Field("", max_length=36)
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        return drivers.check_kind(value)
 
     def filter(self, scope: Scope) -> RunFilter:
         """As the domain takes it."""
@@ -80,8 +84,8 @@ def row_of(run: Run, first: RunStep | None) -> Row:
     """A run as a row."""
     name = first.name if first else ""
     target = name if run.total == 1 else f"{name} and {run.total - 1:,} more"
-    return Row(run.id, run.title, run.kind.value, run.status.value, run.reason, target, run.total, run.succeeded, run.failed,
-               run.actor_name, run.created_at, run.started_at, seconds_of(run), run.is_open)  # fmt: skip
+    return Row(run.id, run.title, drivers.label_of(run.kind), run.status.value, run.reason, target, run.total, run.succeeded,
+               run.failed, run.actor_name, run.created_at, run.started_at, seconds_of(run), run.is_open)  # fmt: skip
 
 
 def render_rows(numbers: Sequence[int]) -> Mapping[int, str]:

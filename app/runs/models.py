@@ -1,20 +1,14 @@
-"""What is stored of runs: the run, its steps (each perhaps on a computer), and the output in the pieces in which it came."""
+"""What is stored of runs: the run, its steps (each perhaps on a computer), output in the pieces in which it came, artefacts."""
 
 from datetime import datetime
 from enum import StrEnum
 from uuid import uuid4
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.clock import now
 from app.database import Base, UtcDateTime, enum_column
-
-
-class RunKind(StrEnum):
-    """The kinds of work; each has a driver."""
-
-    COMMAND = "command"
 
 
 class RunStatus(StrEnum):
@@ -55,10 +49,12 @@ class Dispatch(StrEnum):
 class Run(Base):
     """One piece of work. `number` is what live lists key its row by.
 
-    `spec` is JSON that its driver understands; `request` is what somebody asked of it ("cancel").
+    `kind` names its driver (`runs/drivers.py`) and `spec` is JSON that the driver understands; `secrets` are sealed and in no
+    journal. Of runs with the same kind and `run_key` only so many run at once. `request` is what somebody asked of it ("cancel",
+    "pause"), `skip` that its next step be passed over; both are obeyed between steps.
 
-    While it runs, the process that `lease_owner` names keeps `lease_until` ahead; a run whose lease has ended is lost, or
-    adopted when its driver allows that.
+    While it runs, the process that `lease_owner` names keeps `lease_until` ahead. When the lease has ended, a run that a worker
+    executes is lost; one whose steps are on their computers is adopted by another worker.
     """
 
     __tablename__ = "runs"
@@ -66,11 +62,13 @@ class Run(Base):
         Index("ix_runs_status", "status", "created_at"),
         Index("ix_runs_created", "created_at"),
         Index("ix_runs_tenant", "tenant_id", "created_at"),
+        Index("ix_runs_key", "run_key", "status"),
+        Index("ix_runs_finished", "finished_at"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=lambda: str(uuid4()))
     number: Mapped[int] = mapped_column(BigInteger, unique=True)
-    kind: Mapped[RunKind] = mapped_column(enum_column(RunKind))
+    kind: Mapped[str] = mapped_column(String(32))
     title: Mapped[str] = mapped_column(String(500))
     tenant_id: Mapped[str | None] = mapped_column(String(36))
     actor_id: Mapped[str | None] = mapped_column(String(64))
@@ -78,7 +76,10 @@ class Run(Base):
     status: Mapped[RunStatus] = mapped_column(enum_column(RunStatus), default=RunStatus.QUEUED)
     reason: Mapped[str | None] = mapped_column(String(500))
     request: Mapped[str | None] = mapped_column(String(16))
+    skip: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     spec: Mapped[str] = mapped_column(Text)
+    secrets: Mapped[str | None] = mapped_column(Text)
+    run_key: Mapped[str | None] = mapped_column(String(200))
     timeout_s: Mapped[int] = mapped_column(Integer)
     retry_of: Mapped[str | None] = mapped_column(String(36))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
@@ -101,7 +102,10 @@ class Run(Base):
 
 
 class RunStep(Base):
-    """A part of a run. For work on a computer it is delivered under its own `uuid`, which the connector runs at most once."""
+    """A part of a run. For work on a computer it is delivered under its own `uuid`, which the connector runs at most once; a step
+    without `dispatch` is executed by a worker. `spec` and `result` are JSON of its driver's; `held` is the end of its output,
+    sealed, while that may be the beginning of a secret. `log_lines` counts the lines begun, `log_open` names the streams that are
+    in the middle of one."""
 
     __tablename__ = "run_steps"
     __table_args__ = (
@@ -130,14 +134,21 @@ class RunStep(Base):
     cancel: Mapped[bool] = mapped_column(Boolean, default=False)
     exit_code: Mapped[int | None] = mapped_column(Integer)
     duration_ms: Mapped[int | None] = mapped_column(BigInteger)
+    spec: Mapped[str | None] = mapped_column(Text)
+    result: Mapped[str | None] = mapped_column(Text)
+    held: Mapped[str | None] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     log_seq: Mapped[int] = mapped_column(Integer, default=0)
+    log_lines: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    log_open: Mapped[str] = mapped_column(String(32), default="", server_default="")
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     dropped_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     version: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class RunLog(Base):
-    """A piece of output: `stream` is stdout, stderr or system; `seq` counts per step, without holes."""
+    """A piece of output: `stream` is stdout, stderr or system; `seq` counts per step, without holes. `line` lines were begun
+    before it, and with `joined` it goes on in one of them."""
 
     __tablename__ = "run_logs"
     __table_args__ = (UniqueConstraint("step_id", "seq"), Index("ix_run_logs_run", "run_id", "id"))
@@ -149,3 +160,21 @@ class RunLog(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     stream: Mapped[str] = mapped_column(String(8))
     text: Mapped[str] = mapped_column(Text)
+    line: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    joined: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+
+
+class RunArtefact(Base):
+    """A file that a run has made. Its bytes lie below the data directory, in `artefacts/<run>/<id>`; `size` is in bytes."""
+
+    __tablename__ = "run_artefacts"
+    __table_args__ = (Index("ix_run_artefacts_run", "run_id", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=lambda: str(uuid4()))
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    step_id: Mapped[int | None] = mapped_column(ForeignKey("run_steps.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(255))
+    media_type: Mapped[str] = mapped_column(String(100))
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

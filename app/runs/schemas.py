@@ -3,10 +3,11 @@
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from app.clock import iso
-from app.runs.models import Run, RunKind, RunLog, RunStatus, RunStep, StepStatus
+from app.runs import drivers
+from app.runs.models import Run, RunLog, RunStatus, RunStep, StepStatus
 from app.shapes import Query
 
 
@@ -33,7 +34,7 @@ class RunOut(BaseModel):
     """A run without its steps."""
 
     id: str
-    kind: RunKind
+    kind: str
     title: str
     status: RunStatus
     reason: str | None
@@ -88,11 +89,16 @@ class RunsQuery(Query):
     """Filters of `GET /api/v1/runs`."""
 
     status: RunStatus | None = None
-    kind: RunKind | None = None
+    kind: str = Field("", max_length=32)
     server_id: str = Field("", max_length=36)
     q: str = Field("", max_length=200)
     page: int = Field(1, ge=1, le=1_000_000)
     per_page: int = Field(50, ge=1, le=200)
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        return drivers.check_kind(value)
 
 
 class LogQuery(Query):

@@ -3,15 +3,16 @@
 from typing import Any
 
 import orjson
-from flask import Response, make_response, redirect, render_template, request
+from flask import Response, current_app, make_response, redirect, render_template, request
 from markupsafe import Markup
 
 from app.actors import Permission
 from app.clock import iso
 from app.errors import Invalid, NotFound
+from app.factory import vault_of
 from app.fleet.queries import get_computer
-from app.runs import bp, operations, queries, shown
-from app.runs.live import CHIPS, KINDS, RUNS, STEP_CHIPS, STEPS, STEPS_PAGE, RunListQuery, seconds_of, steps_view
+from app.runs import bp, drivers, queries, requests, shown
+from app.runs.live import CHIPS, RUNS, STEP_CHIPS, STEPS, STEPS_PAGE, RunListQuery, seconds_of, steps_view
 from app.runs.models import Run, RunStep, StepStatus
 from app.shapes import Fixed
 from app.web import access, bulk, csv, live, pages
@@ -29,7 +30,7 @@ pages.add_nav(NavItem("Work", "Runs", "runs.index", "player-play", Permission.FL
 def _listing(query: RunListQuery, scope: queries.Scope) -> Listing:
     counts = queries.status_counts(query.filter(scope))
     view = query.view()
-    choices = Fixed(kind=KINDS, chips=CHIPS, computer=_computer_choice(query.computer))
+    choices = Fixed(kind=drivers.kinds(), chips=CHIPS, computer=_computer_choice(query.computer))
     total = counts[query.status or "total"]
     return Listing("/runs/", query, total, choices, Fixed(counts), f"runs?{view}" if view else "runs")
 
@@ -72,7 +73,7 @@ def download() -> Response:
 
 def _csv_row(run: Run) -> tuple[Any, ...]:
     times = (iso(run.created_at), iso(run.started_at), iso(run.finished_at))
-    return (run.id, run.kind.value, run.title, run.status.value, run.reason, run.actor_name, *times, seconds_of(run), run.total,
+    return (run.id, run.kind, run.title, run.status.value, run.reason, run.actor_name, *times, seconds_of(run), run.total,
             run.succeeded, run.failed, run.retry_of)  # fmt: skip
 
 
@@ -90,6 +91,7 @@ def run(run_id: str) -> Response:
         may_command = who.is_person and who.can(Permission.FLEET_COMMAND)
         response = make_response(render_template(
             "runs/run.html", run=found, spec=orjson.loads(found.spec), may_command=may_command, page_title=found.title[:80],
+            kind=drivers.label_of(found.kind), asked=drivers.template_of(found.kind), works=step.dispatch is None,
             **viewer, **_targets(found),
         ))  # fmt: skip
     response.headers["X-Rev"] = str(viewer["run_rev"])
@@ -154,7 +156,7 @@ def whole_output(run_id: str, position: int) -> Response:
 def cancel(run_id: str) -> Response:
     """Cancel it; back to where the person was."""
     found = queries.get_run(run_id, access.actor())
-    operations.request_cancel(found, actor=access.actor())
+    requests.request_cancel(found, actor=access.actor())
     pages.toast("Cancelled" if not found.is_open else "Cancelling: what runs is told to stop")
     return make_response(redirect(pages.local_target(request.form.get("next") or f"/runs/{found.id}/"), 303))
 
@@ -163,5 +165,6 @@ def cancel(run_id: str) -> Response:
 def again(run_id: str) -> Response:
     """The same again on all of its computers, or with `failed` on those where it failed."""
     found = queries.get_run(run_id, access.actor())
-    made = operations.run_again(found, failed_only=bool(request.form.get("failed")), actor=access.actor())
+    made = requests.run_again(found, failed_only=bool(request.form.get("failed")), actor=access.actor(),
+                              vault=vault_of(current_app))  # fmt: skip
     return make_response(redirect(f"/runs/{made.id}/", 303))

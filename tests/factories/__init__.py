@@ -14,7 +14,9 @@ from app.fleet.operations import create_computer
 from app.fleet.queries import by_ids
 from app.metrics.operations import NewSample, store
 from app.passwords import hash_password
-from app.runs.operations import Piece, append, begin, finish_step, step_started
+from app.runs.drivers import Ending
+from app.runs.operations import begin, finish_step, step_started
+from app.runs.output import Piece, append
 from app.runs.queries import get_step
 from app.tenants.models import Tenant
 from app.tenants.operations import create_tenant
@@ -92,4 +94,4 @@ def make_output(
         append(step, [Piece(first + number, stream, text) for number, (stream, text) in enumerate(pieces)])
         if exit_code is not None or outcome:
             reason = f"Exit code {exit_code}" if exit_code else None
-            finish_step(step, outcome or "exited", exit_code, reason, 1500)
+            finish_step(step, Ending(outcome or "exited", exit_code, reason, 1500))

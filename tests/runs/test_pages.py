@@ -16,7 +16,7 @@ from app.clock import now
 from app.extensions import db
 from app.runs import queries
 from app.runs.models import RunStatus
-from app.runs.operations import MAX_LOG_BYTES
+from app.runs.output import MAX_LOG_BYTES
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b]0;title\x07\x1b[31mred\x1b[0m\x1b[2J\u202egnp.exe\x08\n"
 
