@@ -17,6 +17,7 @@ from flask import Flask
 
 from app.auth.operations import forget_expired
 from app.clock import now
+from app.containers import readings
 from app.database import unit_of_work
 from app.extensions import db
 from app.factory import settings_of, vault_of
@@ -74,6 +75,7 @@ def jobs(app: Flask) -> list[Job]:
         Job("keep runs", 1, keeper.keep),
         Job("end overdue steps", 1, keeper.end_overdue),
         Job("bury lost runs", 2, keeper.sweep),
+        Job("forget logs that nobody reads", 5, _forget_readings),
         Job("rested proxies", 5, _end_rests),
         Job("windows of proxies", 60, let_proxies_age),
         Job("proxy checks", 1, checker.run),
@@ -87,6 +89,11 @@ def _sweep() -> None:
     with unit_of_work():
         while sweep_offline() == 500:
             continue
+
+
+def _forget_readings() -> None:
+    with unit_of_work(power_safe=False):
+        readings.forget_unwanted()
 
 
 def _end_rests() -> None:

@@ -24,6 +24,7 @@ from app.actors import SYSTEM, Actor, Role  # noqa: E402
 from app.api_keys import queries as key_queries  # noqa: E402
 from app.auth import queries as auth_queries  # noqa: E402
 from app.config import load_settings  # noqa: E402
+from app.containers import queries as container_queries  # noqa: E402
 from app.database import Base, session, unit_of_work  # noqa: E402
 from app.extensions import db, limiter  # noqa: E402
 from app.fleet import queries as fleet_queries  # noqa: E402
@@ -100,6 +101,7 @@ def forget(made: Flask) -> None:
     fleet_queries.forget_view_choices()
     tenant_queries.forget_choices()
     run_queries.forget_counts()
+    container_queries.forget_counts()
     proxy_queries.forget_counts()
     live.forget_rendered()
     hub_of(made)._views.clear()

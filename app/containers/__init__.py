@@ -1,5 +1,5 @@
-"""Containers: what runs on the computers in Docker or Podman, as their connectors report it; what is done to them, which is a run;
-and their logs, which are read from the computer when somebody looks."""
+"""Containers: what runs on the computers in Docker or Podman, as their connectors report it; what is done to them, which is a
+run; and their logs, which are read from the computer when somebody looks."""
 
 from flask import Flask
 

@@ -50,7 +50,12 @@ def stop_container(uuid: str, container_id: str, query: TimeoutQuery) -> Done:
 
 
 @bp.api(
-    "POST", f"{BASE}/<container_id>/restart", permission=Permission.FLEET_COMMAND, query=TimeoutQuery, returns=Done, hash_first=True
+    "POST",
+    f"{BASE}/<container_id>/restart",
+    permission=Permission.FLEET_COMMAND,
+    query=TimeoutQuery,
+    returns=Done,
+    hash_first=True,
 )
 def restart_container(uuid: str, container_id: str, query: TimeoutQuery) -> Done:
     """Restart a container: it gets `timeout` seconds to end by itself."""

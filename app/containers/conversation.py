@@ -21,7 +21,9 @@ from app.errors import Malformed
 from app.fleet import operations as fleet
 
 MAX_LINES = 20_000
+MAX_STRAYS = 1000  # pieces of logs that nobody reads; some are on their way when a reader leaves
 _told: WeakKeyDictionary[Connection, bytes] = WeakKeyDictionary()  # what an original agent said last
+_strays: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
 
 def listen() -> None:
@@ -54,6 +56,8 @@ def _on_metrics(connection: Connection, containers: list[Any] | None) -> None:
     """An original agent's `metrics`: it says all of them every few seconds, so only what is new is stored."""
     if containers is None or connection.greeted:
         return
+    if connection not in _told:
+        desk_of(current_app).ring()  # perhaps somebody wants to read a log of it
     said = orjson.dumps(containers)
     if _told.get(connection) == said:
         return
@@ -70,7 +74,9 @@ def _on_log(connection: Connection, message: dict[str, Any]) -> None:
         known = readings.store(piece.request_id, connection.computer_id, piece.seq, lines)
     desk = desk_of(current_app)
     if known is None:  # nobody reads it any more, or it is another computer's
-        desk.over(piece.request_id)
+        strays = _strays[connection] = _strays.get(connection, 0) + 1
+        if strays > MAX_STRAYS:
+            raise Malformed("container_log for a log that nobody reads")
         say(connection, type="unfollow_container_logs", request_id=piece.request_id)
         return
     desk.heard(piece.request_id)
@@ -99,7 +105,9 @@ def _on_logs(connection: Connection, message: dict[str, Any]) -> None:
     texts = [str(one) for one in logs] if isinstance(logs, list) else logs.split("\n")
     if texts and not texts[-1]:
         texts.pop()
-    lines = [("stdout", None, text.rstrip("\n").replace("\x00", "\N{REPLACEMENT CHARACTER}")[:100_000]) for text in texts[-MAX_LINES:]]
+    lines = [
+        ("stdout", None, text.rstrip("\n").replace("\x00", "\N{REPLACEMENT CHARACTER}")[:100_000]) for text in texts[-MAX_LINES:]
+    ]
     with unit_of_work(power_safe=False):
         readings.store(reading_id, connection.computer_id, 1, lines)
     _ended(connection, reading_id, "ended", None)

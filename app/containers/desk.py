@@ -83,6 +83,7 @@ class Desk:
                     self._look()
                 except Exception as error:  # the database may be away for a while; what waits goes on waiting
                     log.warning("reading logs failed", error=f"{type(error).__name__}: {error}"[:300])
+                    self._seen = -1
                     time.sleep(0.5)
 
     def _look(self) -> None:
@@ -91,17 +92,21 @@ class Desk:
             newest = clock(readings.READINGS)
             if newest == self._seen:
                 return
+            self._seen = newest  # before the look: who rings meanwhile is heard
             wanted = [(one.id, one.computer_id) for one in readings.waiting(connected)]
-            allowed = readings.progress(self._mine) if self._mine else {}
+            mine = dict(self._mine)
+            allowed = readings.progress(mine) if mine else {}
         for reading_id, computer_id in wanted:
-            self._ask(reading_id, connected[computer_id])
-        for reading_id, (connection, _) in list(self._mine.items()):
+            if connected[computer_id].settled:
+                self._ask(reading_id, connected[computer_id])
+            else:
+                self._seen = -1  # look again soon
+        for reading_id, (connection, _) in mine.items():
             if reading_id in allowed:
                 self.acknowledge(connection, reading_id, allowed[reading_id])
             else:
                 self._mine.pop(reading_id, None)
                 say(connection, type="unfollow_container_logs", request_id=reading_id)
-        self._seen = newest
 
     def _ask(self, reading_id: str, connection: Connection) -> None:
         with unit_of_work(power_safe=False):

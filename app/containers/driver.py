@@ -1,4 +1,4 @@
-"""How actions on containers are carried out: contract 002's messages and their answers (docs/connector-protocol.md, "Containers")."""
+"""How actions on containers are carried out: contract 002's messages and answers (docs/connector-protocol.md, "Containers")."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

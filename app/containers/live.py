@@ -50,8 +50,8 @@ class ContainerQuery(ListQuery):
 
     def filter(self, scope: Scope) -> ContainerFilter:
         """As the domain takes it."""
-        return ContainerFilter(scope=scope, tenant=self.tenant, state=self.state, computer=self.computer.lower(), image=self.image,
-                               q=self.q)  # fmt: skip
+        return ContainerFilter(scope=scope, tenant=self.tenant, state=self.state, computer=self.computer.lower(),
+                               image=self.image, q=self.q)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -164,9 +164,9 @@ live.register(CONTAINER)
 ENGINES: dict[EngineState, tuple[str, str]] = {
     EngineState.OK: ("", ""),
     EngineState.AGENT: ("", ""),
-    EngineState.NONE: ("No Docker and no Podman on this computer", "When one is installed and started, its containers show up here."),
-    EngineState.SILENT: ("The container engine does not answer", "It may be stopped or starting. It is looked for every few seconds."),
-    EngineState.DENIED: ("The connector may not use the container engine", "Let it run as root, or as a member of the group docker."),
+    EngineState.NONE: ("No Docker and no Podman on this computer", "When one is installed and started, its containers show up."),
+    EngineState.SILENT: ("The container engine does not answer", "It may be stopped. It is looked for every few seconds."),
+    EngineState.DENIED: ("The connector may not use the container engine", "Let it run as root or as a member of group docker."),
     EngineState.OFF: ("Containers are switched off in the connector's settings", "Set containers to auto there to see them."),
     EngineState.UNSUPPORTED: ("The connector cannot speak to container engines", "Install its Python package docker."),
 }  # fmt: skip

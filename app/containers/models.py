@@ -46,7 +46,7 @@ class Container(Base):
     """A container that is on a computer now; the row goes with it. `engine_id` is the engine's id of it, `id` internal and `uuid`
     its page's.
 
-    `status` is the engine's own words. `cpu` is in percent of one core, memory in bytes; all three are NULL while it does not run.
+    `status` is the engine's own words. `cpu` is in percent of one core, memory in bytes; they are NULL while it does not run.
     `stopped_at` is when we saw that something which ran did not run any more; NULL while it runs, and for what never did.
     """
 
@@ -121,8 +121,7 @@ class ReadingState(StrEnum):
 
 
 class LogReading(Base):
-    """Somebody reads a container's log: `id` is the connector's request_id. It lasts until it has ended and nobody has asked since
-    `wanted_until`.
+    """Somebody reads a container's log: `id` is the connector's request_id. It lasts until nobody has asked since `wanted_until`.
 
     `tail` is the number of last lines, NULL is all. The connector sends pieces numbered from 1; up to `stored_seq` they are here,
     up to `taken_seq` the reader has them (and they are deleted). `outcome` is the connector's word for how it ended.

@@ -35,16 +35,23 @@ PAST = {Action.START: "started", Action.STOP: "stopped", Action.RESTART: "restar
 
 
 def request_action(
-    containers: Sequence[Container], action: Action, *, actor: Actor, timeout_s: int = DEFAULT_TIMEOUT_S, retry_of: str | None = None
+    containers: Sequence[Container],
+    action: Action,
+    *,
+    actor: Actor,
+    timeout_s: int = DEFAULT_TIMEOUT_S,
+    retry_of: str | None = None,
 ) -> Run:
     """A run that does the same to each of the containers; each gets `timeout_s` seconds to end by itself. It is not kept for a
     computer that is offline: half a minute, then it has failed there. Raises Invalid."""
     if not containers:
         raise Invalid("Select at least one container")
     first = containers[0]
-    title = f"{action.capitalize()} {first.name}" if len(containers) == 1 else f"{action.capitalize()} {len(containers):,} containers"
+    title = (
+        f"{action.capitalize()} {first.name}" if len(containers) == 1 else f"{action.capitalize()} {len(containers):,} containers"
+    )
     spec: dict[str, Any] = {"action": action.value, "timeout": timeout_s, "containers": [one.engine_id for one in containers]}
-    targets = [Target(one.computer.id, one.computer.uuid, f"{one.name} on {one.computer.name}", one.computer.tenant_id)
+    targets = [Target(one.computer.id, one.computer.uuid, f"{one.computer.name}: {one.name}", one.computer.tenant_id)
                for one in containers]  # fmt: skip
     new = NewRun(KIND, title, spec, timeout_s + MARGIN_S, retry_of=retry_of)
     return runs.create_remote(new, targets, deliver_for=DELIVER_AT_ONCE, actor=actor)
@@ -54,8 +61,8 @@ def again(run: Run, *, failed_only: bool, actor: Actor, **_more: Any) -> Run:
     """The same anew, with those of its containers that are still there and that the actor sees. Raises Invalid."""
     spec = orjson.loads(run.spec)
     steps: Any = select(RunStep.position, RunStep.computer_id, RunStep.status).where(RunStep.run_id == run.id)
-    wanted = [(computer_id, spec["containers"][position]) for position, computer_id, status
-              in session().execute(steps.order_by(RunStep.position)) if not failed_only or status is StepStatus.FAILED]  # fmt: skip
+    rows = [row for row in session().execute(steps.order_by(RunStep.position)) if not failed_only or row[2] is StepStatus.FAILED]
+    wanted = [(computer_id, spec["containers"][position]) for position, computer_id, _ in rows]
     query = select(Container).where(Container.engine_id.in_([engine_id for _, engine_id in wanted]))
     known = {(one.computer_id, one.engine_id): one for one in session().scalars(query)}
     found = [known[key] for key in wanted if key in known and actor.sees(known[key].computer.tenant_id)]

@@ -71,7 +71,9 @@ def _ordered(query: Select[Any], sort: str) -> Select[Any]:
     if key == "uptime":  # the longest up was started first
         descending = not descending
     column = _SORTS[key]
-    return query.order_by(column.desc().nulls_last() if descending else column.asc().nulls_last(), Container.name_key, Container.id)
+    return query.order_by(
+        column.desc().nulls_last() if descending else column.asc().nulls_last(), Container.name_key, Container.id
+    )
 
 
 def versions(wanted: ContainerFilter, sort: str, limit: int, offset: int) -> list[tuple[int, str, int]]:
@@ -151,7 +153,7 @@ def on_computer(computer: Computer, named: str) -> Container:
         if row is not None:
             return row
     if len(named) >= SHORTEST_ID and named.isalnum():
-        found = list(session().scalars(mine.where(Container.engine_id.startswith(named.lower())).limit(2)))
+        found: list[Container] = list(session().scalars(mine.where(Container.engine_id.startswith(named.lower())).limit(2)))
         if len(found) == 1:
             return found[0]
         if found:

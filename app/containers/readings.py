@@ -1,5 +1,5 @@
-"""Reading a container's log: somebody asks, the process that holds the computer's connection asks the connector, and what comes is
-kept here until its reader has taken it. The reader's pace is the connector's: pieces are acknowledged as they are taken."""
+"""Reading a container's log: somebody asks, the process that holds the computer's connection asks the connector, and what comes
+is kept here until its reader has taken it. The reader's pace is the connector's: pieces are acknowledged as they are taken."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -63,9 +63,11 @@ def take(reading_id: str, engine_id: str, after: int, limit: int = AT_ONCE) -> T
     session().execute(update(_READING).where(_READING.c.id == reading_id).values(values))
     session().execute(delete(LogPiece).where(LogPiece.reading_id == reading_id, LogPiece.seq <= taken))
     session().expire_all()
-    state, outcome, message = session().execute(
-        select(LogReading.state, LogReading.outcome, LogReading.message).where(LogReading.id == reading_id)
-    ).one()  # read before the pieces: once it has ended, all of them are there
+    state, outcome, message = (
+        session()
+        .execute(select(LogReading.state, LogReading.outcome, LogReading.message).where(LogReading.id == reading_id))
+        .one()
+    )  # read before the pieces: once it has ended, all of them are there
     pieces: Any = select(LogPiece.seq, LogPiece.lines).where(LogPiece.reading_id == reading_id, LogPiece.seq > taken)
     rows = session().execute(pieces.order_by(LogPiece.seq).limit(limit + 1)).all()
     lines = [(stream, at, text) for _, found in rows[:limit] for stream, at, text in orjson.loads(found)]

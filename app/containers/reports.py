@@ -150,7 +150,12 @@ def _change(
 
 
 def _say(told: list[Happening], row: Container, before: ContainerState, after: str) -> None:
-    data: dict[str, Any] = {"before": before.value, "after": after, "computer": row.computer.uuid, "computer_name": row.computer.name}
+    data: dict[str, Any] = {
+        "before": before.value,
+        "after": after,
+        "computer": row.computer.uuid,
+        "computer_name": row.computer.name,
+    }
     if after == ContainerState.EXITED:
         data["exit_code"] = row.exit_code
     told.append(Happening("container.state_changed", SYSTEM, subject_of(row), data))
@@ -159,14 +164,16 @@ def _say(told: list[Happening], row: Container, before: ContainerState, after: s
 def store_figures(computer_id: int, figures: Iterable[tuple[str, float | None, int | None, int | None]]) -> None:
     """What running containers use, as (engine id, cpu, memory, limit); those that are not known are left out."""
     version = tick(CLOCK)
-    known = set(session().scalars(select(Container.engine_id).where(Container.computer_id == computer_id, Container.state.in_(UP))))
+    known = set(
+        session().scalars(select(Container.engine_id).where(Container.computer_id == computer_id, Container.state.in_(UP)))
+    )
     rows = [(cpu, memory, limit, version, computer_id, engine_id) for engine_id, cpu, memory, limit in figures
             if engine_id in known]  # fmt: skip
     _update_figures(session().connection(), rows)
 
 
-def renew(computer_ids: Sequence[int]) -> None:
-    """Let live tables render the containers of computers anew, as their status has changed; figures of those that are away go."""
+def renew(computer_ids: list[int]) -> None:
+    """Let live tables render the containers of computers anew, as their computer has come or gone."""
     version = tick(CLOCK)
     session().execute(update(Container).where(Container.computer_id.in_(computer_ids)).values(version=version))
     session().execute(update(ContainerEngine).where(ContainerEngine.computer_id.in_(computer_ids)).values(version=version))

@@ -196,8 +196,8 @@ def _of_agent(engine_id: str, row: dict[str, Any]) -> ContainerFound:
     name = row.get("name") or (names[0] if isinstance(names, list) and names else "")
     image = row.get("image") or row.get("Image")
     status = _text(row.get("status") or row.get("Status"), 200)
-    labels = row.get("labels") if isinstance(row.get("labels"), dict) else {}
-    kept = {_text(k, 200): _text(v, 500) for k, v in list(labels.items())[:32] if isinstance(k, str) and isinstance(v, str)}
+    labels = list(row["labels"].items()) if isinstance(row.get("labels"), dict) else []
+    kept = {_text(k, 200): _text(v, 500) for k, v in labels[:32] if isinstance(k, str) and isinstance(v, str)}
     code = _EXIT.match(status)
     cpu, memory = _figure(row.get("cpu_percent"), 1e6), _figure(row.get("memory_usage", row.get("memory_used")), 2**63)
     limit = _figure(row.get("memory_limit"), 2**63)
@@ -308,6 +308,7 @@ CSV_COLUMNS = ("id", "name", "computer", "tenant", "image", "state", "status", "
 def csv_rows(found: Iterable[Container], moment: datetime) -> Iterator[tuple[Any, ...]]:
     """Lines of `/containers.csv`."""
     for one in found:
-        yield (one.uuid, one.name, one.computer.name, one.computer.tenant.name, one.image, one.state.value, status_text(one, moment),
-               one.project, one.cpu, one.memory, one.memory_limit, one.started_at, one.exit_code,
+        where = one.computer.name, one.computer.tenant.name
+        yield (one.uuid, one.name, *where, one.image, one.state.value, status_text(one, moment), one.project,
+               one.cpu, one.memory, one.memory_limit, one.started_at, one.exit_code,
                " ".join(port_words(one.ports)), one.engine_id)  # fmt: skip

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from flask import Response, current_app, stream_with_context
 
@@ -88,11 +87,8 @@ def _clock(at: str | None) -> str:
 
 def as_download(container: Container) -> Response:
     """All of it as text that no browser opens as a page; it is read while it is sent."""
-    some: Any = pieces(container, None)
-    try:
-        first = next(some, [])  # so that what cannot be read is an error and not an empty file
-    except StopIteration:
-        first = []
+    some = pieces(container, None)
+    first: list[Line] = next(some, [])  # so that what cannot be read is an error and not an empty file
     name = "".join(c if c.isalnum() or c in "-_." else "_" for c in container.name)[:80] or container.short_id
 
     def text() -> Iterator[str]:

@@ -19,7 +19,6 @@ from app.database import unit_of_work
 from app.errors import DomainError, NotFound
 from app.fleet.models import Computer
 from app.fleet.queries import get_computer
-from app.runs.live import RUN
 from app.shapes import Fixed
 from app.tenants.queries import tenant_choices
 from app.web import access, bulk, csv, live, pages
@@ -36,7 +35,9 @@ def _hot(scope: frozenset[str] | None) -> int:
 
 def _find(text: str) -> list[Found]:
     found = queries.first(queries.ContainerFilter(scope=pages.scope(), q=text), FOUND)
-    return [Found(one.name, f"/containers/{one.uuid}/", "box", f"{one.computer.name} · {one.state.capitalize()}") for one in found]
+    return [
+        Found(one.name, f"/containers/{one.uuid}/", "box", f"{one.computer.name} · {one.state.capitalize()}") for one in found
+    ]
 
 
 pages.add_nav(NavItem("Fleet", "Containers", "containers.index", "box", Permission.FLEET_READ, None, _hot, "containers-attention",
@@ -164,8 +165,10 @@ def _run(run_id: str) -> dict[str, Any]:
     """The live head of the run that was begun here."""
     if len(run_id) != 36:
         return {"run_id": None}
-    state = live.snapshot(RUN, f"id={run_id.lower()}", access.actor().tenant_ids)
-    head = Markup("").join(live.rows(RUN, state.keys).values())
+    runs = live.get("run")
+    assert runs is not None
+    state = live.snapshot(runs, f"id={run_id.lower()}", access.actor().tenant_ids)
+    head = Markup("").join(live.rows(runs, state.keys).values())
     return {"run_id": run_id.lower() if head else None, "run_head": head, "run_rev": state.rev}
 
 
@@ -221,6 +224,8 @@ def act(uuid: str, action: str) -> Response:
         pages.toast(f"{why}. Nothing was sent.", "error")
         return make_response(redirect(f"/containers/{one.uuid}/", 303))
     run = operations.request_action([one], wanted, actor=access.actor(), timeout_s=form.seconds)
-    undo = {"url": f"/containers/{one.uuid}/start", "label": "Undo", "fields": {}} if wanted is Action.STOP and one.is_up else None
+    undo = (
+        {"url": f"/containers/{one.uuid}/start", "label": "Undo", "fields": {}} if wanted is Action.STOP and one.is_up else None
+    )
     pages.toast(f"{one.name} is being {PAST[wanted]}", undo=undo)
     return make_response(redirect(f"/containers/{one.uuid}/?run={run.id}", 303))

@@ -71,7 +71,7 @@ class Style:
 @dataclass
 class Line:
     """A line: (classes, text) in order. `part`: it goes on in what comes next; `over`: it replaces what the line showed;
-    `returns`: what comes next replaces it."""
+    `returns`: what comes next replaces it; `at`: its time in words, where each line has one."""
 
     stream: str
     raw: str = ""
@@ -80,6 +80,7 @@ class Line:
     returns: bool = False
     spans: Sequence[tuple[str, str]] = ()
     cut: int = 0
+    at: str = ""
 
 
 def lines(pieces: Iterable[tuple[str, str]], limit: int) -> tuple[list[Line], bool]:

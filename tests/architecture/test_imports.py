@@ -20,7 +20,7 @@ LAYER_OF = {
     "counters": "models", "health": "models", "dispatcher": "schemas", "conversation": "schemas", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "rows": "schemas", "ws": "entrance",
     "users": "entrance", "bulk": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
     "terminal": "models", "masking": "models", "shown": "schemas", "drivers": "queries", "driver": "schemas", "output": "operations",
-    "requests": "operations", "leases": "operations", "work": "schemas", "engine": "schemas", "bell": "schemas", "artefacts": "operations",
+    "reports": "operations", "readings": "operations", "desk": "schemas", "requests": "operations", "leases": "operations", "work": "schemas", "engine": "schemas", "bell": "schemas", "artefacts": "operations",
 }  # fmt: skip
 PURE = {"models", "queries", "operations", "schemas", "rollups", "partitions"}
 SHARED = {"models", "queries", "operations"}
@@ -33,6 +33,7 @@ OFFERED = {
     "runs.masking": "how long a secret must be",
     "runs.artefacts": "files that runs have made",
     "runs.shown": "the one log viewer",
+    "runs.terminal": "what anything printed, as lines and colours",
     "connectors.registry": "steps and questions travel over the connectors' sockets",
     "connectors.dispatcher": "likewise; whether a computer can be reached",
     "connectors.conversation": "how a connector's message is read",

@@ -142,7 +142,7 @@ def test_an_action_that_is_delivered_again_is_done_once(watched: Watched, engine
     for _ in range(5):
         watched.ask("restart_container", container_id="w6", timeout=1, request_id="only-once")
     watched.answer(watched.ask("get_container_logs", container_id="w6"))
-    watched.eventually(lambda: len([m for m in watched.console.of("container_restarted")]) >= 2)
+    watched.eventually(lambda: len(watched.console.of("container_restarted")) >= 2)
     assert engine.podman("inspect", "-f", "{{.State.StartedAt}}", "w6") == before
     engine.remove("w6")
 
@@ -283,7 +283,7 @@ def test_a_socket_that_may_not_be_used_is_a_state_of_its_own(tmp_path: Any, monk
 
 
 def test_hostile_words_of_an_engine_are_made_short_and_plain() -> None:
-    odd = {"Id": "a" * 200, "Names": ["/<script>\ud800\0"], "Image": 7, "State": "Running", "Status": None, "Created": float(1e300),
+    odd = {"Id": "a" * 200, "Names": ["/<script>\ud800\0"], "Image": 7, "State": "Running", "Status": None, "Created": 1e300,
            "Ports": [{"PrivatePort": "x"}, {"PrivatePort": 80, "IP": "::", "PublicPort": 8080, "Type": "tcp"}, 3],
            "Labels": {"com.docker.compose.project": "p" * 999, "secret": "x"}, "Command": ["a", 1]}  # fmt: skip
     made = entry(odd, {"State": {"StartedAt": "0001-01-01T00:00:00Z", "ExitCode": "x"}})
