@@ -26,7 +26,7 @@ COLUMNS = (
     Column("state", "State"),
     Column("computer", "Computer"),
     Column("image", "Image"),
-    Column("cpu", "CPU"),
+    Column("cpu", "CPU", align="end"),
     Column("memory", "Memory"),
     Column("uptime", "Uptime"),
     Column("project", "Project", default=False),
