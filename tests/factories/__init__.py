@@ -9,6 +9,8 @@ from app.api_keys.operations import create_host_key, create_integration_key
 from app.auth.models import User
 from app.clock import now, to_ms
 from app.commands.operations import request_command
+from app.containers.models import ContainerState, EngineState
+from app.containers.reports import ContainerFound, EngineFound, store_report
 from app.database import session, unit_of_work
 from app.fleet.operations import create_computer
 from app.fleet.queries import by_ids
@@ -95,3 +97,12 @@ def make_output(
         if exit_code is not None or outcome:
             reason = f"Exit code {exit_code}" if exit_code else None
             finish_step(step, Ending(outcome or "exited", exit_code, reason, 1500))
+
+
+def make_containers(computer: tuple[int, str], *names: str, engine: EngineState = EngineState.OK, **fields: Any) -> None:
+    """All the containers that a computer has from now on, running unless `state` says otherwise; one's id is its name's hex digits,
+    repeated."""
+    values = {"image": "nginx:1.27", "state": ContainerState.RUNNING, "started_at": now(), "created_at": now()} | fields
+    found = [ContainerFound(engine_id=(name.encode().hex() * 64)[:64], name=name, **values) for name in names]
+    with unit_of_work():
+        store_report(computer[0], EngineFound(engine, "Docker", "27.0", total=len(found)), found)
