@@ -17,6 +17,7 @@ ROOMS = (
     "runs",
     "connectors",
     "commands",
+    "containers",
     "proxies",
     "sessions",
     "alerts",

@@ -20,6 +20,7 @@ from app.alerts.operations import forget_resolved
 from app.alerts.sources import follow
 from app.auth.operations import forget_expired
 from app.clock import now
+from app.containers import readings
 from app.database import reading, unit_of_work
 from app.deliveries import operations as deliveries
 from app.deliveries.courier import Courier
@@ -85,6 +86,7 @@ def jobs(app: Flask, owner: str) -> list[Job]:
         Job("keep runs", 1, keeper.keep),
         Job("end overdue steps", 1, keeper.end_overdue),
         Job("bury lost runs", 2, keeper.sweep),
+        Job("forget logs that nobody reads", 5, _forget_readings),
         Job("rested proxies", 5, _end_rests),
         Job("windows of proxies", 60, let_proxies_age),
         Job("proxy checks", 1, checker.run),
@@ -120,6 +122,11 @@ def _repeat() -> None:
 def _retain_deliveries() -> None:
     with unit_of_work():
         deliveries.retain()
+
+
+def _forget_readings() -> None:
+    with unit_of_work(power_safe=False):
+        readings.forget_unwanted()
 
 
 def _end_rests() -> None:

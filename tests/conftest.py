@@ -26,6 +26,7 @@ from app.alerts import queries as alert_queries  # noqa: E402
 from app.api_keys import queries as key_queries  # noqa: E402
 from app.auth import queries as auth_queries  # noqa: E402
 from app.config import load_settings  # noqa: E402
+from app.containers import queries as container_queries  # noqa: E402
 from app.database import Base, session, unit_of_work  # noqa: E402
 from app.extensions import db, limiter  # noqa: E402
 from app.fleet import queries as fleet_queries  # noqa: E402
@@ -102,6 +103,7 @@ def forget(made: Flask) -> None:
     fleet_queries.forget_view_choices()
     tenant_queries.forget_choices()
     run_queries.forget_counts()
+    container_queries.forget_counts()
     proxy_queries.forget_counts()
     alert_queries.forget_counts()
     alert_matching.forget_rules()
@@ -205,6 +207,19 @@ def served(request: pytest.FixtureRequest) -> Iterator[Any]:
     server = Server(request.param, worker=True, redis=postgres)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Any]:
+    """A real container engine (Podman behind Docker's API), shared by the tests: name your containers after your test."""
+    from container_engine import NoEngine, PodmanEngine
+
+    try:
+        made = PodmanEngine()
+    except NoEngine as error:
+        pytest.skip(str(error))
+    yield made
+    made.stop()
 
 
 CHROMIUM = "/usr/bin/chromium"

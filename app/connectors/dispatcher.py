@@ -18,8 +18,8 @@ from simple_websocket import ConnectionClosed
 from sqlalchemy import case, func, select
 
 from app.connectors.registry import Connection, registry_of
-from app.database import reading, session, unit_of_work
-from app.errors import Offline
+from app.database import reading, release, session, unit_of_work
+from app.errors import Offline, TimedOut
 from app.factory import settings_of, vault_of
 from app.fleet.models import Computer, ComputerStatus
 from app.journal.queries import clock
@@ -32,6 +32,7 @@ from app.vault import VaultError
 
 TAIL_S = 0.1
 AT_ONCE = 200
+LOOK_S = 0.25  # how often a request looks for an end that another process heard of
 BESIDE = 4
 SECRETS = "The agent on this computer cannot be given secrets; it takes our connector"
 log = get_logger(__name__)
@@ -238,6 +239,24 @@ def say(connection: Connection, **message: Any) -> None:
         connection.send(orjson.dumps(message).decode())
     except (ConnectionClosed, OSError):
         log.info("not delivered, the connection went away", computer=connection.uuid)
+
+
+def wait_for(ended: Any, run_id: str, seconds: float) -> Run:
+    """Wait until the run has ended; `ended` is what `expect` gave, and no transaction is open meanwhile. Raises TimedOut."""
+    deadline = time.monotonic() + seconds
+    while True:
+        session().expire_all()
+        run: Run | None = session().get(Run, run_id)
+        if run is None or not run.is_open:
+            break
+        release()
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimedOut("It did not end in time; its run goes on", details=run_id)
+        ended.wait(min(LOOK_S, left))
+        ended.clear()
+    assert run is not None
+    return run
 
 
 def dispatcher_of(app: Flask) -> Dispatcher:

@@ -22,6 +22,7 @@ log = get_logger(__name__)
 # What rooms above do: with messages of a type, after a `hello`, and when a connection has ended.
 message_handlers: dict[str, Callable[["Connection", dict[str, Any]], None]] = {}
 greeted_hooks: list[Callable[["Connection"], None]] = []
+metrics_hooks: list[Callable[["Connection", list[Any] | None], None]] = []  # with the containers of an original agent
 gone_hooks: list[Callable[["Connection"], None]] = []
 
 

@@ -14,7 +14,7 @@ from app.auth.authenticator import from_secret
 from app.clock import iso, now
 from app.connectors.conversation import handler_of
 from app.connectors.dispatcher import dispatcher_of
-from app.connectors.registry import Connection, gone_hooks, greeted_hooks, registry_of
+from app.connectors.registry import Connection, gone_hooks, greeted_hooks, metrics_hooks, registry_of
 from app.connectors.schemas import Hello, InventoryFound, InventoryMessage
 from app.database import reading, unit_of_work
 from app.errors import DomainError, Invalid, Malformed, Unauthenticated
@@ -104,9 +104,12 @@ def _without_nul(raw: bytes) -> bytes:
     return _NUL.sub(rb"\1\\ufffd", raw) if b"\\u0000" in raw and _PRINTED.search(raw[:200]) else raw
 
 
-def is_command(message: str | bytes) -> bool:
-    """Whether it is about a command, as far as its first characters tell."""
-    return b'"command_' in _bytes(message[:200])
+_OUTPUT = re.compile(rb'"(command_|container_log")')
+
+
+def is_output(message: str | bytes) -> bool:
+    """Whether it is what a command or a container printed, as far as its first characters tell."""
+    return _OUTPUT.search(_bytes(message[:200])) is not None
 
 
 def _bytes(message: str | bytes) -> bytes:
@@ -141,7 +144,7 @@ class Conversation:
             message = self.connection.socket.receive(SILENCE_S)
             if message is None:
                 raise Goodbye(1000, "silent for an hour")
-            count += not is_command(message)  # output has a pace of its own: what is not acknowledged is bounded
+            count += not is_output(message)  # output has a pace of its own: what is not acknowledged is bounded
             if count > MESSAGES_A_MINUTE:  # slow it down; TCP passes the pressure on
                 time.sleep(max(0.0, window + 60 - time.monotonic()))
             if time.monotonic() - window >= 60:
@@ -182,8 +185,10 @@ class Conversation:
 
     def on_metrics(self, message: dict[str, Any]) -> None:
         """The original agents' metrics; answered after the commit."""
-        sample = _validated(AgentPush, message).data.sample(self.connection.computer_id)
-        self._store([sample])
+        data = _validated(AgentPush, message).data
+        self._store([data.sample(self.connection.computer_id)])
+        for hook in metrics_hooks:
+            hook(self.connection, data.containers)
         self.send("metrics_received", status="ok")
 
     def on_hello(self, message: dict[str, Any]) -> None:

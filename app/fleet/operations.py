@@ -29,6 +29,8 @@ CLOCK = "fleet"
 PLACEMENT = "placement"  # moves when a computer's tenant or tags change: what is kept of rules that go by them is then old
 # What rooms above do when computers are deleted: functions from internal ids, in the deleting transaction.
 deletion_hooks: list[Callable[[list[int]], None]] = []
+# What they do when computers come or go: the same, in the transaction that changes the status.
+status_hooks: list[Callable[[list[int]], None]] = []
 GRACE = timedelta(seconds=15)
 MAX_TAGS = 50
 
@@ -241,6 +243,8 @@ def contact(computer_id: int, problem: str | None = None) -> None:
     computer.last_seen, computer.due_at = moment, deadline(moment, computer.interval_s)
     if computer.status is not ComputerStatus.ONLINE:
         set_status(computer, ComputerStatus.ONLINE, version)
+        for hook in status_hooks:
+            hook([computer.id])
 
 
 def set_status(computer: Computer, status: ComputerStatus, version: int) -> None:
@@ -284,6 +288,8 @@ def sweep_offline(limit: int = 500) -> int:
     computers = list(queries.by_ids(list(rows)).values())
     for computer in computers:
         set_status(computer, ComputerStatus.OFFLINE, version)
+    for hook in status_hooks:
+        hook([computer.id for computer in computers])
     queries.forget_counts()
     return len(computers)
 

@@ -14,7 +14,7 @@ from app.bulk_sql import BulkInsert, BulkUpdate
 from app.clock import from_ms, now, to_ms
 from app.database import insert_ignore, session, upsert
 from app.fleet.models import SPARK_NONE, SPARK_SLOTS, Computer, ComputerStatus
-from app.fleet.operations import CLOCK, GRACE
+from app.fleet.operations import CLOCK, GRACE, status_hooks
 from app.fleet.queries import forget_counts
 from app.journal.operations import Subject, record, tick
 from app.metrics.models import MINUTE_MS, LateBucket, RollupCursor, Sample
@@ -119,6 +119,8 @@ def store(samples: Iterable[NewSample]) -> set[int]:
         subject = Subject("computer", row.uuid, row.name, row.tenant_id)
         record("computer.status_changed", SYSTEM, subject, before=row.status.value, after="online")
     if came_online:
+        for hook in status_hooks:
+            hook([row.id for row in came_online])
         forget_counts()
     return by_computer.keys() - prior.keys()
 

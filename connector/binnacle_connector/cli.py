@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-commands", dest="commands", action="store_const", const="no", help="refuse every command of the server"
     )
+    parser.add_argument(
+        "--containers", metavar="WHERE", help="auto, off, or the engine's address (BINNACLE_CONNECTOR_CONTAINERS)"
+    )
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
     parser.add_argument("--once", action="store_true", help="print one sample as JSON and exit")
     parser.add_argument("--inventory", action="store_true", help="print the inventory as JSON and exit")

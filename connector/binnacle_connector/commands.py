@@ -8,12 +8,13 @@ import time
 from collections import deque
 from typing import Any, Callable
 
-from .ledger import MAX_UNACKNOWLEDGED, Ledger, Unfinished
+from .actions import ACTIONS, Action, Actor, parse_action
+from .engine import Finder
+from .ledger import MAX_UNACKNOWLEDGED, Ledger
 from .log import logger
 from .output import Buffers, Output
-from .process import Group, left_behind
 from .request import Refused, Request, parse, request_id_of
-from .runner import GRACE, TICK, Ending, Runner
+from .runner import Ending, Runner, end_leftovers
 
 AT_ONCE = 4
 MAX_QUEUED = 256
@@ -21,7 +22,7 @@ PATIENCE = 15.0
 STOP_GRACE = 1.0
 STOP_WAIT = 1.8
 
-NO_ID = "an execute_command needs a request_id: printable text of 1 to 200 characters"
+NO_ID = "{} needs a request_id: printable text of 1 to 200 characters"
 TURNED_OFF = "Commands are turned off on this computer (--no-commands)."
 LOST = "The connector ended while the command ran. Whether it did its work is not known; it is not started again."
 STOPPED = "The connector was stopped while the command ran, and ended it."
@@ -32,10 +33,10 @@ UNKNOWN = "It had not come to this computer; it will not be started."
 class Entry:
     """One command that the server has not acknowledged the result of. `state`: queued, running or finished."""
 
-    def __init__(self, request_id: str, state: str) -> None:
-        self.request_id, self.state = request_id, state
-        self.request: Request | None = None
-        self.runner: Runner | None = None
+    def __init__(self, request_id: str, state: str, kind: str = "execute_command") -> None:
+        self.request_id, self.state, self.kind = request_id, state, kind
+        self.request: Request | Action | None = None
+        self.runner: Runner | Actor | None = None
         self.output: Output | None = None
         self.pid: int | None = None
         self.result: dict[str, Any] | None = None  # only when it could not be stored
@@ -45,17 +46,23 @@ class Commands:
     """Every method is safe from any thread. `ring` is called when there is something new to send."""
 
     def __init__(
-        self, ledger: Ledger, ring: Callable[[], None], enabled: bool = True, patience: float = PATIENCE
+        self,
+        ledger: Ledger,
+        ring: Callable[[], None],
+        enabled: bool = True,
+        patience: float = PATIENCE,
+        finder: Finder | None = None,
     ) -> None:
         """Report as lost what an earlier connector left unfinished, and end it. Raises sqlite3.Error."""
         self.enabled, self.memory = enabled, ledger.memory
         self.buffers = Buffers(ring, patience)
         self.skew = 0.0
-        self._ledger, self._ring = ledger, ring
+        self.acted: Callable[[], None] = lambda: None  # something was done to a container
+        self._ledger, self._ring, self._finder = ledger, ring, finder or Finder("off")
         self._lock = threading.RLock()
         self._entries: dict[str, Entry] = {}
         self._queue: deque[Entry] = deque()
-        self._running = 0
+        self._running = {Runner: 0, Actor: 0}  # each has its own lanes: neither waits behind the other
         self._threads: set[threading.Thread] = set()
         self._stopping = False
         lost = ledger.unfinished()
@@ -66,19 +73,19 @@ class Commands:
             self._finish(entry, Ending("lost", None, LOST))
         if lost:
             logger.warning("%d commands were lost with the connector before", len(lost))
-            threading.Thread(target=_end_leftovers, args=(lost,), name="leftovers", daemon=True).start()
+            threading.Thread(target=end_leftovers, args=(lost,), name="leftovers", daemon=True).start()
 
     # What the server asks
 
     def execute(self, message: dict[str, Any]) -> str | None:
-        """Take one execute_command; gives a complaint when it has no id that an answer could name."""
+        """Take one execute_command, or an action on a container; gives a complaint when it has no id to answer to."""
         request_id = request_id_of(message)
         if request_id is None:
-            return NO_ID
+            return NO_ID.format(message["type"])
         with self._lock:
             if request_id in self._entries:
                 return None
-            entry = self._entries[request_id] = Entry(request_id, "queued")
+            entry = self._entries[request_id] = Entry(request_id, "queued", message["type"])
             try:
                 if self._ledger.knows(request_id):
                     entry.state = "finished"
@@ -87,18 +94,21 @@ class Commands:
             except (Refused, sqlite3.Error) as error:
                 self._finish(entry, Ending("refused", None, _words(error)))
                 return None
-            entry.output = Output(self.buffers)
-            entry.runner = Runner(entry.request, self.buffers, entry.output)
+            if isinstance(entry.request, Action):
+                entry.runner = Actor(entry.request, self._finder, lambda: self.acted())
+            else:
+                entry.output = Output(self.buffers)
+                entry.runner = Runner(entry.request, self.buffers, entry.output)
             self._queue.append(entry)
         self._start_next()
         return None
 
-    def _accepted(self, request_id: str, message: dict[str, Any]) -> Request:
+    def _accepted(self, request_id: str, message: dict[str, Any]) -> Request | Action:
         if not self.enabled:
             raise Refused(TURNED_OFF)
         if len(self._queue) >= MAX_QUEUED:
             raise Refused(f"{MAX_QUEUED} commands wait on this computer already.")
-        return parse(request_id, message)
+        return (parse_action if message["type"] in ACTIONS else parse)(request_id, message)
 
     def cancel(self, request_id: str) -> None:
         """End it, or see to it that it never starts."""
@@ -176,20 +186,27 @@ class Commands:
 
     def _start_next(self) -> None:
         with self._lock:
-            while self._queue and self._running < AT_ONCE and not self._stopping:
-                entry = self._queue.popleft()
+            while (entry := self._next()) is not None:
+                self._queue.remove(entry)
                 entry.state = "running"
-                thread = threading.Thread(target=self._work, args=(entry,), name="command", daemon=True)
-                self._running += 1
+                lane = type(entry.runner)
+                thread = threading.Thread(target=self._work, args=(entry, lane), name="command", daemon=True)
+                self._running[lane] += 1
                 self._threads.add(thread)
                 try:
                     thread.start()
                 except RuntimeError as error:
-                    self._running -= 1
+                    self._running[lane] -= 1
                     self._threads.discard(thread)
                     self._finish(entry, Ending("failed_to_start", None, f"{error}."))
 
-    def _work(self, entry: Entry) -> None:
+    def _next(self) -> Entry | None:
+        """The first that waits and whose lanes have room."""
+        if self._stopping:
+            return None
+        return next((entry for entry in self._queue if self._running[type(entry.runner)] < AT_ONCE), None)
+
+    def _work(self, entry: Entry, lane: Any) -> None:
         begun = time.monotonic()
         try:
             ending = self._carry_out(entry)
@@ -199,7 +216,7 @@ class Commands:
         if ending is not None:
             self._finish(entry, ending, round((time.monotonic() - begun) * 1000))
         with self._lock:
-            self._running -= 1
+            self._running[lane] -= 1
             self._threads.discard(threading.current_thread())
         self._start_next()
 
@@ -210,7 +227,12 @@ class Commands:
         if self._is_expired(entry):
             return Ending("expired", None, EXPIRED)
         try:
-            self._ledger.begin(entry.request_id)
+            unless = (
+                result_of(Ending("lost", None, LOST), kind=kind_of(entry))
+                if isinstance(entry.request, Action)
+                else None
+            )
+            self._ledger.begin(entry.request_id, unless)
         except sqlite3.IntegrityError:
             return Ending("lost", None, LOST)
         except sqlite3.Error as error:
@@ -228,7 +250,7 @@ class Commands:
     def _finish(self, entry: Entry, ending: Ending, duration: int = 0) -> None:
         if entry.output is not None:
             entry.output.finish()
-        result = result_of(ending, entry.output, duration)
+        result = result_of(ending, entry.output, duration, kind_of(entry))
         try:
             self._ledger.finish(entry.request_id, result)
         except sqlite3.Error as error:
@@ -265,9 +287,17 @@ class Commands:
         self._ledger.close()
 
 
-def result_of(ending: Ending, output: Output | None = None, duration: int = 0) -> dict[str, Any]:
-    """The data of a command_result; `duration` in ms."""
+def kind_of(entry: Entry) -> str | None:
+    """The message that asked for it, when that was an action on a container."""
+    return entry.kind if entry.kind in ACTIONS else None
+
+
+def result_of(
+    ending: Ending, output: Output | None = None, duration: int = 0, kind: str | None = None
+) -> dict[str, Any]:
+    """The data of a command_result, or of the answer to an action (`kind`); `duration` in ms."""
     return {
+        **({"kind": kind} if kind else {}),
         "exit_code": ending.exit_code,
         "reason": ending.reason,
         "output": output.tail() if output else "",
@@ -284,19 +314,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, sqlite3.Error):
         return f"It cannot be remembered ({error}), so it is not started: it might run twice."
     return str(error)
-
-
-def _end_leftovers(lost: list[Unfinished]) -> None:
-    """What a crashed connector left running is ended, as a command without a timeout and a reader must not stay."""
-    groups: list[Group] = []
-    for one in lost:
-        group = left_behind(one.pid, one.born) if one.pid is not None and one.born is not None else None
-        if group is not None:
-            group.terminate()
-            groups.append(group)
-    until = time.monotonic() + GRACE
-    while any(group.alive() for group in groups) and time.monotonic() < until:
-        time.sleep(TICK)
-    for group in groups:
-        if group.alive():
-            group.kill()

@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from .engine import AUTO, OFF
+
 DEFAULT_INTERVAL = 10
 MIN_INTERVAL, MAX_INTERVAL = 1, 3600
 LOG_LEVELS = ("debug", "info", "warning", "error")
-FILE_KEYS = ("server", "key", "interval", "state_dir", "ca_file", "log_level", "commands")
-ENVIRONMENT = {"commands": "BINNACLE_CONNECTOR_COMMANDS"}  # a name that says whose it is, beside the console's settings
+FILE_KEYS = ("server", "key", "interval", "state_dir", "ca_file", "log_level", "commands", "containers")
+ENVIRONMENT = {  # names that say whose they are, beside the console's settings
+    "commands": "BINNACLE_CONNECTOR_COMMANDS",
+    "containers": "BINNACLE_CONNECTOR_CONTAINERS",
+}
 AGENT_PATH = "/api/v1/agents/ws"
 ENROL_PATH = "/api/v1/agents/enrol"
 
@@ -33,6 +38,7 @@ class Settings(NamedTuple):
     ca_file: str | None
     log_level: str
     commands: bool = True
+    containers: str = "auto"
 
     @property
     def socket_url(self) -> str:
@@ -107,6 +113,14 @@ def check_commands(value: Any) -> bool:
     if text not in ("1", "yes", "true", "on", "0", "no", "false", "off"):
         raise ConfigError("The setting commands must be true or false.")
     return text in ("1", "yes", "true", "on")
+
+
+def check_containers(value: Any) -> str:
+    """Where the container engine is: auto, off, or an address as in DOCKER_HOST. Raises ConfigError."""
+    text = "auto" if value is None else str(value).strip()
+    if text.lower() in ("", *AUTO, *OFF) or text.startswith(("unix:///", "tcp://", "http://", "https://", "npipe://")):
+        return text
+    raise ConfigError("The setting containers must be auto, off, or an address such as unix:///run/docker.sock.")
 
 
 def check_ca_file(value: str | None) -> str | None:
@@ -198,4 +212,5 @@ def load(arguments: dict[str, Any], environ: dict[str, str] | None = None) -> Se
         ca_file=check_ca_file(_text(merged, "ca_file")),
         log_level=level,
         commands=check_commands(merged.get("commands")),
+        containers=check_containers(merged.get("containers")),
     )

@@ -15,6 +15,7 @@ REMEMBERED = 7 * 24 * 3600.0
 ALWAYS_REMEMBERED = 1000
 PRUNE_EVERY = 3600.0
 MAX_UNACKNOWLEDGED = 200
+PROVISIONAL = -1.0  # in `born`: the result was written before the work, in case that nobody lives to write another
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS commands (
@@ -26,6 +27,10 @@ CREATE TABLE IF NOT EXISTS identity (memory TEXT NOT NULL);
 _LAYOUT = Layout(
     "memory of commands", _SCHEMA, "commands", ("number", "request_id", "at", "pid", "born", "result", "acked")
 )
+
+
+def _json(result: dict[str, Any]) -> str:
+    return json.dumps(result, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class Unfinished(NamedTuple):
@@ -60,11 +65,16 @@ class Ledger:
             query = "SELECT 1 FROM commands WHERE request_id = ?"
             return self._db.execute(query, (request_id,)).fetchone() is not None
 
-    def begin(self, request_id: str) -> None:
-        """Remember it; only when this returns may it be started. Raises sqlite3.IntegrityError when it is known."""
+    def begin(self, request_id: str, unless: dict[str, Any] | None = None) -> None:
+        """Remember it; only when this returns may it be started. Raises sqlite3.IntegrityError when it is known.
+
+        `unless` is its result for the case that this process ends before it: `finish` replaces it.
+        """
         with self._lock, self._db:
             self._prune()
-            self._db.execute("INSERT INTO commands (request_id, at) VALUES (?, ?)", (request_id, time.time()))
+            query = "INSERT INTO commands (request_id, at, born, result) VALUES (?, ?, ?, ?)"
+            born = PROVISIONAL if unless is not None else None
+            self._db.execute(query, (request_id, time.time(), born, _json(unless) if unless is not None else None))
 
     def note_process(self, request_id: str, pid: int, born: float | None) -> None:
         """Which process it became, so that a later connector can end what a crash left behind."""
@@ -74,11 +84,11 @@ class Ledger:
 
     def finish(self, request_id: str, result: dict[str, Any]) -> None:
         """Keep its result until it is acknowledged. The first result stays."""
-        text = json.dumps(result, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         with self._lock, self._db:
             self._db.execute("INSERT OR IGNORE INTO commands (request_id, at) VALUES (?, ?)", (request_id, time.time()))
-            query = "UPDATE commands SET result = ?, at = ? WHERE request_id = ? AND result IS NULL"
-            self._db.execute(query, (text, time.time(), request_id))
+            query = "UPDATE commands SET result = ?, at = ?, born = NULLIF(born, ?)"
+            query += " WHERE request_id = ? AND (result IS NULL OR born = ?)"
+            self._db.execute(query, (_json(result), time.time(), PROVISIONAL, request_id, PROVISIONAL))
 
     def result(self, request_id: str) -> dict[str, Any] | None:
         """Its result; without `output` once it was acknowledged, none while there is none."""

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from typing import Any, Callable
 
+from .actions import ACTIONS, ANSWERS
 from .commands import Commands, Entry
 from .log import brief, logger
 from .request import request_id_of, unix_time
@@ -31,6 +32,7 @@ class Relay:
         self._not_before = 0.0
         self.handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "execute_command": self._on_execute,
+            **dict.fromkeys(ACTIONS, self._on_execute),
             "cancel_command": self._on_cancel,
             "output_ack": self._on_output_ack,
             "command_ack": self._on_command_ack,
@@ -130,7 +132,7 @@ class Relay:
             self._not_before = time.monotonic() + RETRY_RESULT
             return
         self._told.add(entry.request_id)
-        self._send({"type": "command_result", "request_id": entry.request_id, "data": result})
+        self._send(answer_of(entry, result))
 
     def _in_flight(self) -> int:
         entries = self._commands.entries()
@@ -145,7 +147,7 @@ class Relay:
     def _on_execute(self, message: dict[str, Any]) -> None:
         complaint = self._commands.execute(message)
         if complaint is not None:
-            self._send({"type": "error", "message": complaint, "regarding": "execute_command"})
+            self._send({"type": "error", "message": complaint, "regarding": message["type"]})
         else:
             self._told.discard(str(message.get("request_id")))
 
@@ -173,3 +175,15 @@ class Relay:
         if request_id is None:
             self._complain("a message without a request_id was ignored: %s", brief(message.get("type")))
         return request_id
+
+
+def answer_of(entry: Entry, result: dict[str, Any]) -> dict[str, Any]:
+    """The message that tells a result: of an action on a container contract 002's own, or its `error`."""
+    kind = result.get("kind") or (entry.kind if entry.kind in ACTIONS else None)
+    if kind is None:
+        return {"type": "command_result", "request_id": entry.request_id, "data": result}
+    data = {name: result.get(name) for name in ("reason", "duration_ms", "message")}
+    if result.get("reason") == "exited":
+        return {"type": ANSWERS[kind], "request_id": entry.request_id, "data": data}
+    words = result.get("message") or f"The container was not {ANSWERS[kind][len('container_') :]}."
+    return {"type": "error", "request_id": entry.request_id, "message": words, "data": data}

@@ -14,6 +14,8 @@ from . import __version__
 from .client import Client
 from .commands import Commands
 from .config import ConfigError, Settings
+from .containers import ContainerWatch
+from .engine import Finder
 from .ledger import Ledger
 from .log import logger
 from .sampler import SamplingThread
@@ -37,8 +39,22 @@ class Connector:
         self._sampler = SamplingThread(self.spool, settings.interval, self._waker.ring)
         self._watch = InventoryWatch(state.inventory, self._waker.ring)
         patience = timing.output_ack
-        self.commands = Commands(Ledger(state.commands), self._waker.ring, settings.commands, patience)
-        parts = Parts(settings.key, state.connector_id(), self.spool, self._sampler, self._watch, self.commands, timing)
+        finder = Finder(settings.containers)
+        self.containers = ContainerWatch(finder, self._waker.ring)
+        self.commands = Commands(Ledger(state.commands), self._waker.ring, settings.commands, patience, finder)
+        self.commands.acted = self.containers.look
+        parts = Parts(
+            settings.key,
+            state.connector_id(),
+            self.spool,
+            self._sampler,
+            self._watch,
+            self.commands,
+            timing,
+            finder,
+            self.containers,
+            self._waker.ring,
+        )
         self._client = Client(settings, parts, self._waker)
         self._stopping = threading.Event()
         self._starter = threading.Thread(target=self._start_network, name="starter", daemon=True)
@@ -47,6 +63,7 @@ class Connector:
         """Sample at once; dial as soon as there is an inventory to introduce ourselves with, or after 20 s."""
         self._sampler.start()
         self._watch.start()
+        self.containers.start()
         self._starter.start()
 
     def _start_network(self) -> None:
@@ -68,6 +85,7 @@ class Connector:
         self._stopping.set()
         self.commands.stop()
         self._watch.stop()
+        self.containers.stop()
         self._sampler.stop()
         self._starter.join(0.2)
         if self._client.is_alive():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple
 
+from .ledger import Unfinished
 from .output import Buffers, Output
 from .pipes import Pipes
-from .process import Group, spawn, started_at
+from .process import Group, left_behind, spawn, started_at
 from .request import Request
 
 GRACE = 3.0
@@ -134,3 +136,19 @@ def _why(error: Exception) -> str:
         where = f": {error.filename}" if error.filename and "There is no" not in error.strerror else ""
         return f"{error.strerror}{where}."
     return f"{type(error).__name__}: {error}."
+
+
+def end_leftovers(lost: Iterable[Unfinished]) -> None:
+    """What a crashed connector left running is ended, as a command without a timeout and a reader must not stay."""
+    groups: list[Group] = []
+    for one in lost:
+        group = left_behind(one.pid, one.born) if one.pid is not None and one.born is not None else None
+        if group is not None:
+            group.terminate()
+            groups.append(group)
+    until = time.monotonic() + GRACE
+    while any(group.alive() for group in groups) and time.monotonic() < until:
+        time.sleep(TICK)
+    for group in groups:
+        if group.alive():
+            group.kill()

@@ -10,13 +10,16 @@ from typing import Any, Callable, NamedTuple, Protocol
 from . import __version__
 from .commands import Commands
 from .config import MAX_INTERVAL, MIN_INTERVAL
+from .containers import ContainerWatch
+from .deck import Deck
+from .engine import Finder
 from .log import brief, logger
 from .relay import Relay
 from .spool import MAX_SEQ, Spool
 from .watch import Snapshot
 from .wire import Connection, ConnectionLost
 
-CAPABILITIES = ["metrics", "inventory"]
+CAPABILITIES = ["metrics", "inventory", "containers"]
 MAX_BATCH = 500
 MAX_COMPLAINTS = 10
 
@@ -62,6 +65,9 @@ class Parts(NamedTuple):
     inventory: Inventory
     commands: Commands
     timing: Timing
+    finder: Finder
+    containers: ContainerWatch
+    ring: Callable[[], None]
 
 
 class Session:
@@ -71,6 +77,7 @@ class Session:
         self._connection, self._parts = connection, parts
         self._spool, self._timing = parts.spool, parts.timing
         self._relay = Relay(parts.commands, self._send, self._complain)
+        self._deck = Deck(parts.containers, parts.finder, connection.send, self._send, self._complain, parts.ring)
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "auth_success": self._on_auth_success,
             "hello_ok": self._on_hello_ok,
@@ -82,6 +89,7 @@ class Session:
             "metrics_received": lambda message: None,
             "error": lambda message: self._complain("the server reports: %s", brief(message.get("message"))),
             **self._relay.handlers,
+            **self._deck.handlers,
         }
         self._opening_until: float | None = time.monotonic() + self._timing.opening
         self._authenticated = False
@@ -121,6 +129,7 @@ class Session:
     def close(self) -> None:
         """The connection is gone: whoever waits for it to take more goes on without it."""
         self._relay.close()
+        self._deck.close()
 
     def dispatch(self, message: Any) -> None:
         """Hand one decoded message to what handles its type; anything else is logged and ignored."""
@@ -156,9 +165,7 @@ class Session:
             moments.append(self._ack_until)
         elif self._live and self._spool.pending and self._send_after > time.monotonic():
             moments.append(self._send_after)
-        due = self._relay.next_due()
-        if due is not None:
-            moments.append(due)
+        moments += [due for due in (self._relay.next_due(), self._deck.next_due()) if due is not None]
         return min(moments)
 
     def _ping_at(self) -> float:
@@ -194,6 +201,7 @@ class Session:
                 self._ack_until = time.monotonic() + self._timing.ack
                 self._send_with({"type": "samples"}, "samples", f"[{samples}]")
         self._relay.push()
+        self._deck.push()
 
     # What the server says
 
@@ -232,6 +240,7 @@ class Session:
             self._complain("a wrong acked was ignored: %s", brief(acked))
         self._live, self._opening_until = True, None
         self._relay.open(message.get("time"))
+        self._deck.open()
         self.since = time.monotonic()
         logger.info("connected: %d samples wait, %d were dropped so far", self._spool.pending, self._spool.dropped)
 

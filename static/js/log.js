@@ -3,6 +3,7 @@
 // when a carriage return lets what follows replace it.
 
 const EVERY = 600; // ms between two questions while the target runs
+const HIDDEN = 20_000; // the same in a hidden tab, for a log that ends when nobody asks (data-keeps)
 const KEPT = 5000; // lines on the page
 const NEAR = 24; // px from the end that still count as the end
 
@@ -63,7 +64,7 @@ async function ask(log) {
   if (!state || !log.isConnected || !log.hasAttribute("data-running")) return;
   let wait = EVERY;
   try {
-    if (!document.hidden) {
+    if (!document.hidden || log.hasAttribute("data-keeps")) {
       const src = `${log.getAttribute("data-log")}?after=${log.getAttribute("data-after")}`;
       const answer = await fetch(src, { headers: { "HX-Request": "true", "X-Unattended": "1" }, redirect: "manual", cache: "no-store" });
       if (answer.ok) wait = take(log, state, await answer.text(), answer.headers);
@@ -73,7 +74,7 @@ async function ask(log) {
   } catch {
     wait = 3_000; // the network is away; the live state in the top bar tells the person
   }
-  state.timer = setTimeout(() => ask(log), wait);
+  state.timer = setTimeout(() => ask(log), document.hidden ? Math.max(wait, log.hasAttribute("data-keeps") ? HIDDEN : 0) : wait);
 }
 
 /** @param {Element} log @param {{fresh: number}} state @param {string} html @param {Headers} headers @returns {number} ms to wait */
@@ -87,7 +88,7 @@ function take(log, state, html, headers) {
     following ? follow(log, true) : label(log);
   }
   log.setAttribute("data-after", headers.get("X-After") ?? "0");
-  if (headers.get("X-Open") === "0") ended(log, "");
+  if (headers.get("X-Open") === "0") ended(log, headers.get("X-Words") ?? "");
   return headers.get("X-More") === "1" ? 0 : EVERY;
 }
 

@@ -25,6 +25,7 @@ LAYER_OF = {
     "events": "models", "signing": "models", "messages": "models", "courier": "operations", "sender": "operations",
     "entries": "operations", "book": "operations", "checks": "operations", "evaluation": "operations", "sources": "operations",
     "deadlines": "operations", "rule_schemas": "schemas",
+    "reports": "operations", "readings": "operations", "desk": "schemas",
 }  # fmt: skip
 PURE = {
     "models",
@@ -55,6 +56,7 @@ OFFERED = {
     "runs.masking": "how long a secret must be",
     "runs.artefacts": "files that runs have made",
     "runs.shown": "the one log viewer",
+    "runs.terminal": "what anything printed, as lines and colours",
     "connectors.registry": "steps and questions travel over the connectors' sockets",
     "connectors.dispatcher": "likewise; whether a computer can be reached",
     "connectors.conversation": "how a connector's message is read",

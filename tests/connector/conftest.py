@@ -215,9 +215,15 @@ class Machine:
         self.running: list[Connector] = []
 
     def start(
-        self, url: str, timing: Timing = QUICK, interval: Any = 0.02, ca_file: str | None = None, commands: bool = True
+        self,
+        url: str,
+        timing: Timing = QUICK,
+        interval: Any = 0.02,
+        ca_file: str | None = None,
+        commands: bool = True,
+        containers: str = "off",
     ) -> Connector:
-        settings = Settings(url, KEY, interval, self.state.path, ca_file, "info", commands)
+        settings = Settings(url, KEY, interval, self.state.path, ca_file, "info", commands, containers)
         connector = Connector(settings, self.state, timing)
         self.running.append(connector)
         connector.start()

@@ -12,6 +12,8 @@ from app.api_keys.operations import create_host_key, create_integration_key
 from app.auth.models import User
 from app.clock import now, to_ms
 from app.commands.operations import request_command
+from app.containers.models import ContainerState, EngineState
+from app.containers.reports import ContainerFound, EngineFound, store_report
 from app.database import session, unit_of_work
 from app.factory import vault_of
 from app.fleet.operations import create_computer
@@ -124,3 +126,12 @@ def make_delivery(webhook_id: str) -> str:
     """A test of a webhook, waiting to be sent; returns its id."""
     with unit_of_work():
         return test_webhook(session().get(Webhook, webhook_id), actor=SYSTEM).id
+
+
+def make_containers(computer: tuple[int, str], *names: str, engine: EngineState = EngineState.OK, **fields: Any) -> None:
+    """All the containers that a computer has from now on, running unless `state` says otherwise; one's id is its name's hex digits,
+    repeated."""
+    values = {"image": "nginx:1.27", "state": ContainerState.RUNNING, "started_at": now(), "created_at": now()} | fields
+    found = [ContainerFound(engine_id=(name.encode().hex() * 64)[:64], name=name, **values) for name in names]
+    with unit_of_work():
+        store_report(computer[0], EngineFound(engine, "Docker", "27.0", total=len(found)), found)

@@ -1,0 +1,141 @@
+"""The desk for logs: one per web process. It asks the connectors of this process for the logs that somebody wants to read, and
+acknowledges what came as fast as it is taken.
+
+As with the dispatcher of runs, the table is the truth and a bell only saves time: another process's wish is seen within TAIL_S.
+"""
+
+import os
+import threading
+import time
+from typing import Any
+
+from flask import Flask
+
+from app.connectors.dispatcher import say
+from app.connectors.registry import Connection, registry_of
+from app.containers import readings
+from app.containers.models import LogReading
+from app.database import reading, session, unit_of_work
+from app.journal.queries import clock
+from app.logging import get_logger
+
+TAIL_S = 0.1
+CAPABILITY = "containers"
+MAX_TAIL = 10_000  # what an original agent is asked for when all is wanted
+log = get_logger(__name__)
+
+
+class Desk:
+    """See above. `expect` lets a request wait for a log that this process hears of."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._bell = threading.Event()
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._seen = -1
+        self._mine: dict[str, tuple[Connection, int]] = {}  # what is being read over this process: acknowledged up to
+        self._heard: dict[str, threading.Event] = {}
+
+    def ring(self) -> None:
+        """Somebody wants a log, or a computer has come."""
+        if len(registry_of(self._app)):
+            with self._lock:
+                if self._pid != os.getpid():
+                    self._pid = os.getpid()
+                    threading.Thread(target=self._run, name="log-desk", daemon=True).start()
+        self._seen = -1
+        self._bell.set()
+
+    def expect(self, reading_id: str) -> threading.Event:
+        """An event that is set when this process hears something of a reading."""
+        return self._heard.setdefault(reading_id, threading.Event())
+
+    def forget(self, reading_id: str) -> None:
+        """Nobody waits for it in this process."""
+        self._heard.pop(reading_id, None)
+
+    def heard(self, reading_id: str) -> None:
+        """Something came."""
+        if (event := self._heard.get(reading_id)) is not None:
+            event.set()
+
+    def acknowledge(self, connection: Connection, reading_id: str, seq: int) -> None:
+        """Let the connector send on, when it has not been told yet."""
+        known = self._mine.get(reading_id)
+        if known is None or seq > known[1]:
+            self._mine[reading_id] = (connection, seq)
+            say(connection, type="container_log_ack", request_id=reading_id, seq=seq)
+
+    def over(self, reading_id: str) -> None:
+        """It has ended."""
+        self._mine.pop(reading_id, None)
+        self.heard(reading_id)
+
+    def _run(self) -> None:
+        with self._app.app_context():
+            while True:
+                self._bell.wait(TAIL_S)
+                self._bell.clear()
+                if not len(registry_of(self._app)):
+                    continue
+                try:
+                    self._look()
+                except Exception as error:  # the database may be away for a while; what waits goes on waiting
+                    log.warning("reading logs failed", error=f"{type(error).__name__}: {error}"[:300])
+                    self._seen = -1
+                    time.sleep(0.5)
+
+    def _look(self) -> None:
+        connected = registry_of(self._app).connected()
+        with reading():
+            newest = clock(readings.READINGS)
+            if newest == self._seen:
+                return
+            self._seen = newest  # before the look: who rings meanwhile is heard
+            wanted = [(one.id, one.computer_id) for one in readings.waiting(connected)]
+            mine = dict(self._mine)
+            allowed = readings.progress(mine) if mine else {}
+        for reading_id, computer_id in wanted:
+            if connected[computer_id].settled:
+                self._ask(reading_id, connected[computer_id])
+            else:
+                self._seen = -1  # look again soon
+        for reading_id, (connection, _) in mine.items():
+            if reading_id in allowed:
+                self.acknowledge(connection, reading_id, allowed[reading_id])
+            else:
+                self._mine.pop(reading_id, None)
+                say(connection, type="unfollow_container_logs", request_id=reading_id)
+
+    def _ask(self, reading_id: str, connection: Connection) -> None:
+        with unit_of_work(power_safe=False):
+            if not readings.claim(reading_id):
+                return
+            message = message_of(connection, session().get(LogReading, reading_id))
+            if message is None:
+                words = "The connector on this computer is too old to read logs of containers"
+                readings.finish(reading_id, connection.computer_id, "refused", words)
+        if message is None:
+            self.heard(reading_id)
+            return
+        if message["type"] == "follow_container_logs":
+            self._mine[reading_id] = (connection, 0)
+        say(connection, **message)
+
+
+def message_of(connection: Connection, wanted: LogReading) -> dict[str, Any] | None:
+    """What the connector is sent. Original agents know one question and one answer; None for a connector that knows none."""
+    message = {"container_id": wanted.engine_id, "request_id": wanted.id}
+    if not connection.greeted:
+        return message | {"type": "get_container_logs", "tail": MAX_TAIL if wanted.tail is None else wanted.tail}
+    if CAPABILITY not in connection.capabilities:
+        return None
+    tail = "all" if wanted.tail is None else wanted.tail
+    return message | {"type": "follow_container_logs", "tail": tail, "follow": wanted.follow}
+
+
+def desk_of(app: Flask) -> Desk:
+    """The process's desk."""
+    desk: Desk = app.extensions["binnacle_log_desk"]
+    return desk
