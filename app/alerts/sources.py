@@ -24,7 +24,8 @@ from app.journal.models import JournalEntry
 from app.journal.operations import tick
 from app.journal.queries import after, last_seq
 from app.proxies.models import Proxy, ProxyStatus
-from app.runs.models import Run, RunKind, RunStatus, RunStep
+from app.runs.drivers import all_drivers
+from app.runs.models import Run, RunStatus, RunStep
 from app.sessions.models import HOUR_MS, SessionHour, SessionStatus
 from app.tenants.models import Tenant
 
@@ -148,7 +149,7 @@ for _metric in (
 
 def _followed() -> tuple[str, ...]:
     return ("computer.status_changed", "proxy.status_changed", "proxy.enabled", "proxy.disabled",
-            *(f"{kind.value}.finished" for kind in RunKind))  # fmt: skip
+            *(f"{driver.kind}.finished" for driver in all_drivers()))  # fmt: skip
 
 
 def follow() -> int:

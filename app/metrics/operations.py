@@ -119,8 +119,8 @@ def store(samples: Iterable[NewSample]) -> set[int]:
         subject = Subject("computer", row.uuid, row.name, row.tenant_id)
         record("computer.status_changed", SYSTEM, subject, before=row.status.value, after="online")
     if came_online:
-        for hook in status_hooks:
-            hook([row.id for row in came_online])
+        for told in status_hooks:
+            told([row.id for row in came_online])
         forget_counts()
     return by_computer.keys() - prior.keys()
 
