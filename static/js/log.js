@@ -112,60 +112,13 @@ function search(log) {
   part(log, "found").textContent = wanted ? `${found.toLocaleString("en")} ${found === 1 ? "line" : "lines"}` : "";
 }
 
-/** @param {string} name @param {boolean} otherwise */
-function remembered(name, otherwise) {
-  try {
-    return (localStorage.getItem(`bn-log-${name}`) ?? String(otherwise)) === "true";
-  } catch {
-    return otherwise; // storage is turned off
-  }
-}
-
-/** How lines are shown, the same for all logs, remembered. @param {Element} log @param {string} name @param {string} cls @param {boolean} whenOn */
-function option(log, name, cls, whenOn) {
-  const button = part(log, name);
-  const set = (/** @type {boolean} */ on) => {
-    button.setAttribute("aria-pressed", String(on));
-    part(log, "lines").classList.toggle(cls, on === whenOn);
-  };
-  set(remembered(name, !whenOn));
-  button.addEventListener("click", () => {
-    const on = button.getAttribute("aria-pressed") !== "true";
-    set(on);
-    try {
-      localStorage.setItem(`bn-log-${name}`, String(on));
-    } catch {
-      return; // storage is turned off
-    }
-  });
-}
-
-/** A click on a line's number makes it the page's address. @param {MouseEvent} event */
-function anchor(event) {
-  const line = event.target instanceof Element && event.target.closest(".bn-l");
-  if (!line || event.clientX - line.getBoundingClientRect().left > 60) return;
-  location.hash = line.id;
-}
-
-/** Goes to the line that the address names. @param {Element} log */
-function arrive(log) {
-  const line = /^#L\d+$/.test(location.hash) && document.getElementById(location.hash.slice(1));
-  if (!line || !log.contains(line)) return false;
-  follow(log, false);
-  line.scrollIntoView({ block: "center" });
-  return true;
-}
-
 /** Finds viewers that are new on the page. */
 function scan() {
   for (const log of document.querySelectorAll("[data-log]")) {
     if (viewers.has(log)) continue;
     viewers.set(log, { timer: 0, fresh: 0 });
     const box = part(log, "lines");
-    option(log, "wrap", "bn-log-flat", false);
-    option(log, "times", "bn-log-times", true);
-    box.addEventListener("click", anchor);
-    if (!arrive(log)) box.scrollTop = box.scrollHeight;
+    box.scrollTop = box.scrollHeight;
     part(log, "search").addEventListener("input", () => search(log));
     part(log, "follow").addEventListener("click", () => follow(log, !follows(log)));
     box.addEventListener("scroll", () => {
@@ -184,6 +137,7 @@ async function show(link) {
   const template = document.createElement("template");
   template.innerHTML = await answer.text();
   shown.replaceWith(template.content);
+  document.dispatchEvent(new Event("bn:log"));
   history.replaceState(history.state, "", link.href);
   scan();
   document.getElementById("output")?.scrollIntoView({ block: "nearest" });

@@ -20,7 +20,7 @@ LAYER_OF = {
     "counters": "models", "health": "models", "dispatcher": "schemas", "conversation": "schemas", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "rows": "schemas", "ws": "entrance",
     "users": "entrance", "bulk": "entrance", "asked": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
     "terminal": "models", "masking": "models", "shown": "schemas", "drivers": "queries", "driver": "schemas", "output": "operations",
-    "requests": "operations", "leases": "operations", "work": "schemas", "engine": "schemas", "bell": "schemas", "artefacts": "operations",
+    "requests": "operations", "leases": "operations", "work": "schemas", "engine": "schemas", "execution": "schemas", "bell": "schemas", "artefacts": "operations",
     "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "operations",
     "events": "models", "signing": "models", "messages": "models", "courier": "operations", "sender": "operations",
     "entries": "operations", "book": "operations", "checks": "operations", "evaluation": "operations", "sources": "operations",

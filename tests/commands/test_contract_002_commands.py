@@ -168,3 +168,33 @@ def test_the_journal_names_who_ran_what_where(ours: Machine) -> None:
     found = ours.served.http.get("/api/v1/audit", params={"type": "command.requested"}).text
     assert "whoami --canary" in found
     assert ours.id in found
+    assert "127.0.0.1" in found
+
+
+def test_an_error_ends_the_command_and_no_other_answer_does(ours: Machine) -> None:
+    asked = ours.run("id", timeout=60)
+    message = ours.next()
+    for wrong in ({"type": "container_started"}, {"type": "command_result", "data": []}, {"type": "error", "message": 5}):
+        ours.agent.send(request_id=message["request_id"], **wrong)
+        if wrong["type"] != "container_started":  # nobody knows that type here: it is ignored
+            assert ours.agent.read("error")["regarding"] == wrong["type"]
+    ours.agent.send(type="error", message="about nothing in particular")
+    ours.agent.send(type="error", request_id=message["request_id"], message="no such shell")
+    ours.agent.read("command_ack")
+    assert (asked.done().json()["success"], asked.done().json()["error"]) == (False, "no such shell")
+
+
+def test_four_commands_at_once_on_a_computer_and_the_next_when_one_ends(ours: Machine) -> None:
+    runs = [ours.run(f"sleep {n}", wait=False, timeout=60).done().json()["run_id"] for n in range(6)]
+    messages = [ours.next() for _ in range(4)]
+    assert [message["command"] for message in messages] == [f"sleep {n}" for n in range(4)]
+    ours.agent.send(type="ping")
+    ours.agent.read("pong")
+    waiting = [ours.served.http.get(f"/api/v1/runs/{run}").json()["status"] for run in runs]
+    assert waiting == ["running"] * 4 + ["queued"] * 2
+    ours.agent.send(type="command_result", request_id=messages[2]["request_id"], data={"output": "", "exit_code": 0})
+    found = sorted((ours.agent.read() for _ in range(2)), key=lambda m: m["type"])
+    assert [m["type"] for m in found] == ["command_ack", "execute_command"] and found[1]["command"] == "sleep 4"
+    for message in (*messages[:2], messages[3], found[1]):
+        ours.agent.send(type="command_result", request_id=message["request_id"], data={"output": "", "exit_code": 0})
+    eventually(lambda: ours.served.http.get(f"/api/v1/runs/{runs[4]}").json()["status"] == "succeeded")

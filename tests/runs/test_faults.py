@@ -54,8 +54,8 @@ def test_whatever_is_killed_no_run_is_stuck_and_no_command_runs_twice(real: Real
             marks[real.begin(command, queue=True, timeout=60)] = mark
         eventually(lambda m=marks: any(mark in oracle.read_text() for mark in m.values()), 30)
         time.sleep(chance.uniform(0, 0.5))
-        kill(real, ("web", "worker", "connector")[number % 3])
         began = time.monotonic()
+        kill(real, ("web", "worker", "connector")[number % 3])
         ended = {run: real.ended(run, ENDED_WITHIN_S - (time.monotonic() - began)) for run in marks}
         slowest = max(slowest, time.monotonic() - began)
         lines = Counter(oracle.read_text().split())
