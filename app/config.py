@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     events_days: int = Field(90, ge=8, le=3650, alias="BINNACLE_EVENTS_DAYS")
     proxy_check_url: str = Field("https://api.ipify.org/?format=json", alias="BINNACLE_PROXY_CHECK_URL")
     proxy_check_minutes: int = Field(0, ge=0, le=10080, alias="BINNACLE_PROXY_CHECK_MINUTES")
+    worker_runs: int = Field(4, ge=1, le=64, alias="BINNACLE_WORKER_RUNS")
+    runs_days: int = Field(90, ge=1, le=3650, alias="BINNACLE_RUNS_DAYS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="BINNACLE_LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BINNACLE_LOG_FORMAT")
 

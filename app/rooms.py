@@ -24,7 +24,7 @@ ROOMS = (
     "system",
     "overview",
 )
-ENTRANCES = ("live", "views", "users", "bulk", "api", "ws")
+ENTRANCES = ("live", "views", "users", "bulk", "asked", "api", "ws")
 
 
 def init_app(app: Flask) -> None:

@@ -1,6 +1,6 @@
 """The worker: what has to happen on time without a request. Each job is safe to run in several workers at once.
 
-Work that people start is a row before it is a job (DESIGN.md, "The run engine"); here are only the clock-driven chores.
+Work that people start is a row before it is a job: `app.runs.engine` claims such rows. Here are the clock-driven chores.
 """
 
 import os
@@ -27,6 +27,9 @@ from app.metrics import partitions, rollups
 from app.metrics.queries import Retention
 from app.proxies.checker import Checker, request_due
 from app.proxies.operations import age, end_rests
+from app.runs import retention as runs_retention
+from app.runs.bell import bell_of
+from app.runs.engine import Engine
 from app.runs.leases import Keeper
 from app.sessions import retention
 from app.system.queries import schema_heads
@@ -44,9 +47,9 @@ class Job:
     due: float = 0.0
 
 
-def jobs(app: Flask) -> list[Job]:
-    """Everything the clock drives."""
-    settings, checker, keeper = settings_of(app), Checker(app), Keeper(f"worker:{os.getpid()}:{token_hex(4)}", vault_of(app))
+def jobs(app: Flask, owner: str) -> list[Job]:
+    """Everything the clock drives; `owner` is this worker's name."""
+    settings, checker, keeper = settings_of(app), Checker(app), Keeper(owner, vault_of(app))
     kept = Retention.of(settings)
     absolute = timedelta(minutes=settings.session_absolute_minutes)
     sessions_kept = timedelta(days=settings.sessions_days), timedelta(days=settings.events_days)
@@ -81,6 +84,7 @@ def jobs(app: Flask) -> list[Job]:
         Job("proxy checks", 1, checker.run),
         Job("due proxy checks", 30, lambda: request_due(settings)),
         Job("retain sessions", 600, lambda: retention.retain(*sessions_kept)),
+        Job("retain runs", 600, lambda: runs_retention.retain(timedelta(days=settings.runs_days), settings.data_dir)),
         Job("forget expired logins", 600, forget),
     ]
 
@@ -109,7 +113,10 @@ def run(app: Flask) -> None:
         signal.signal(number, lambda *_: stopping.set())
     with app.app_context():
         _wait_for_schema(app, stopping)
-        todo = jobs(app)
+        owner = f"worker:{os.getpid()}:{token_hex(4)}"
+        todo, engine = jobs(app, owner), Engine(app, owner, settings_of(app).worker_runs)
+        engine.start()
+        bell_of(app).listen(engine.ring, stopping)
         log.info("worker ready", jobs=len(todo))
         while not stopping.is_set():
             for job in todo:
@@ -117,6 +124,7 @@ def run(app: Flask) -> None:
                     _run_one(job)
             soonest = min(job.due for job in todo)
             stopping.wait(max(0.05, soonest - time.monotonic()))
+        engine.stop()
     log.info("worker stopped")
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from flask import Response, current_app, stream_with_context
 
@@ -16,7 +17,7 @@ from app.runs import terminal
 PATIENCE_S = 15.0
 LOOK_S = 0.25
 TAIL = 500
-MAX_LINES = 5000
+CLOCK = "%Y-%m-%d %H:%M:%S"
 
 
 def open_reading(container: Container, *, tail: int | None, follow: bool) -> str:
@@ -73,16 +74,19 @@ def last_lines(container: Container, tail: int) -> list[Line]:
 
 
 def shown(lines: list[Line]) -> list[terminal.Line]:
-    """Lines as a terminal would show them, each with its time."""
-    found, _ = terminal.lines(((stream, f"{text}\n") for stream, _, text in lines), len(lines))
-    for line, (_, at, _) in zip(found, lines, strict=True):
-        line.at = _clock(at)
+    """Lines as a terminal would show them, each with its time. They have no numbers: nobody counts from the beginning."""
+    found, _ = terminal.lines((terminal.Piece(0, stream, f"{text}\n", at=_moment(at)) for stream, at, text in lines), len(lines))
+    for line in found:
+        line.number, line.clock = 0, CLOCK
     return found
 
 
-def _clock(at: str | None) -> str:
-    """An engine's time (RFC 3339) as a person reads it, to the millisecond where it has one."""
-    return "" if not at else at[:23].replace("T", " ").removesuffix("Z")
+def _moment(at: str | None) -> datetime | None:
+    """An engine's time (RFC 3339), for people in UTC."""
+    try:
+        return datetime.fromisoformat(at).astimezone(UTC) if at else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def as_download(container: Container) -> Response:

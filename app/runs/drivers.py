@@ -20,7 +20,11 @@ GOOD = frozenset({"exited", "done"})  # outcomes of a step that has succeeded ("
 class Ending:
     """How a step ended. `outcome` is `exited` (then by its `exit_code`), `done`, `skipped`, or a way to fail: timeout, cancelled,
     signal, failed_to_start, expired, refused, lost, error. `output` is what it printed, as (stream, text), when none of it came
-    before; `result` is JSON that the kind keeps of it."""
+    before; `result` is JSON that the kind keeps of it.
+
+    `then` is for steps that a worker executes: "go_on" lets the run go on, and succeed, after a step that failed; "pause" pauses
+    it, and a step that failed waits to be done again or skipped. Without it a failed step ends the run.
+    """
 
     outcome: str
     exit_code: int | None = None
@@ -29,6 +33,7 @@ class Ending:
     output: tuple[tuple[str, str], ...] = ()
     dropped_bytes: int = 0
     result: Mapping[str, Any] | None = None
+    then: str = ""
 
     @property
     def is_good(self) -> bool:

@@ -132,18 +132,28 @@ class Keeper:
             return True
 
 
+def anything_waits(kinds: Sequence[str]) -> bool:
+    """Whether a run of these kinds waits for a worker."""
+    query = select(Run.id).where(Run.status == RunStatus.QUEUED, Run.kind.in_(kinds)).limit(1)
+    return session().scalar(query) is not None
+
+
 def lose(run: Run, reason: str, vault: Vault) -> None:
     """End a run whose worker is gone: the step under way is lost, those behind it stay undone."""
+    why = "Its worker was gone before it was done; whether it did its work is not known"
+    end_under_way(run, Ending("lost", reason=why), vault)
+    finish_run(run, RunStatus.LOST, reason)
+    forget_counts()
+
+
+def end_under_way(run: Run, ending: Ending, vault: Vault) -> None:
+    """End the step that has begun and not ended."""
     query = select(RunStep).where(RunStep.run_id == run.id, RunStep.started_at.is_not(None))
     query = query.where(RunStep.finished_at.is_(None))
     for step in list(session().scalars(query)):
-        finish_step(
-            step, Ending("lost", reason="Its worker was gone before it was done; whether it did its work is not known"), vault
-        )
+        finish_step(step, ending, vault)
     session().flush()
     session().refresh(run)
-    finish_run(run, RunStatus.LOST, reason)
-    forget_counts()
 
 
 def overdue_steps(grace: timedelta, limit: int = 200) -> list[RunStep]:

@@ -17,6 +17,7 @@ from app.runs import drivers, queries
 from app.runs.models import Run, RunStatus, RunStep, StepStatus
 from app.runs.operations import CLOCK
 from app.runs.queries import RunFilter, Scope
+from app.runs.requests import allowed
 from app.web import live
 from app.web.listing import Column, ListQuery
 
@@ -144,7 +145,10 @@ def _render_heads(numbers: Sequence[int]) -> Mapping[int, str]:
     template = current_app.jinja_env.get_template("runs/_now.html")
     runs = queries.by_numbers(numbers)
     first = queries.first_targets(run.id for run in runs.values())
-    shown = {number: {"run": run, "seconds": seconds_of(run), "first": first.get(run.id)} for number, run in runs.items()}
+    shown = {
+        number: {"run": run, "seconds": seconds_of(run), "first": first.get(run.id), "can": sorted(allowed(run))}
+        for number, run in runs.items()
+    }
     return {i: Markup(template.render(**values).strip()) for i, values in shown.items()}  # noqa: S704 (with autoescape)
 
 

@@ -189,13 +189,13 @@ def finish_step(step: RunStep, ending: Ending, vault: Vault | None = None) -> bo
             add_lines(step, stream, text, vault)
     step.dropped_bytes += ending.dropped_bytes
     flush(step, vault)
-    _count_step(step, status)
+    _count_step(step, status is StepStatus.FAILED and ending.then != "go_on")
     return True
 
 
-def _count_step(step: RunStep, status: StepStatus) -> None:
+def _count_step(step: RunStep, counts_as_failed: bool) -> None:
     """Count a finished step; a run of dispatched steps ends with the last one of them, any other when its worker says so."""
-    column = _RUN.c.failed if status is StepStatus.FAILED else _RUN.c.succeeded
+    column = _RUN.c.failed if counts_as_failed else _RUN.c.succeeded
     session().execute(update(_RUN).where(_RUN.c.id == step.run_id).values({column: column + 1, _RUN.c.version: tick(CLOCK)}))
     run: Run | None = session().get(Run, step.run_id, populate_existing=True)
     if run is not None and run.is_open and step.dispatch is not None and run.succeeded + run.failed >= run.total:
@@ -227,7 +227,7 @@ def _verdict(run: Run) -> tuple[RunStatus, str | None]:
         .limit(1)
     )
     reason = f"{run.failed} of {run.total} failed" if run.total > 1 and run.failed else said
-    if run.failed == 0 and outcomes <= {"done"}:
+    if run.failed == 0:
         return RunStatus.SUCCEEDED, None
     if run.request == "cancel" and outcomes <= {"cancelled", "done", "exited"} and "cancelled" in outcomes:
         return RunStatus.CANCELLED, reason

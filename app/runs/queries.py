@@ -11,6 +11,7 @@ from app.actors import Actor
 from app.database import contains, session
 from app.errors import NotFound
 from app.runs.models import OPEN, Run, RunLog, RunStatus, RunStep, StepStatus
+from app.runs.terminal import Piece
 
 Scope = frozenset[str] | None
 TAIL_PIECES = 100
@@ -204,30 +205,36 @@ def steps_by_ids(ids: Iterable[int]) -> dict[int, RunStep]:
     return {step.id: step for step in session().scalars(select(RunStep).where(RunStep.id.in_(list(ids))))}
 
 
-def first_failed(run_id: str) -> int:
-    """The position of the first step that has failed, else 0."""
-    query = select(func.min(RunStep.position)).where(RunStep.run_id == run_id, RunStep.status == StepStatus.FAILED)
-    return int(session().scalar(query) or 0)
+def interesting_step(run_id: str) -> int:
+    """The position of the step whose output somebody wants to see first: one that has failed, else the one that a worker executes
+    or has executed last, else the first."""
+    mine = RunStep.run_id == run_id
+    failed = session().scalar(select(func.min(RunStep.position)).where(mine, RunStep.status == StepStatus.FAILED))
+    begun = select(func.max(RunStep.position)).where(mine, RunStep.dispatch.is_(None), RunStep.started_at.is_not(None))
+    return int(failed if failed is not None else session().scalar(begun) or 0)
 
 
-def output_after(step_id: int, seq: int, limit: int) -> list[tuple[int, str, str]]:
-    """(seq, stream, text) of a step's pieces past a seq, in order."""
-    query = select(RunLog.seq, RunLog.stream, RunLog.text).where(RunLog.step_id == step_id, RunLog.seq > seq)
-    return [(row[0], row[1], row[2]) for row in session().execute(query.order_by(RunLog.seq).limit(limit))]
+_PIECE = (RunLog.seq, RunLog.stream, RunLog.text, RunLog.line, RunLog.joined, RunLog.at)
 
 
-def output_tail(step_id: int, lines: int, characters: int) -> tuple[list[tuple[int, str, str]], bool]:
+def output_after(step_id: int, seq: int, limit: int) -> list[Piece]:
+    """A step's pieces past a seq, in order."""
+    query = select(*_PIECE).where(RunLog.step_id == step_id, RunLog.seq > seq)
+    return [Piece(*row) for row in session().execute(query.order_by(RunLog.seq).limit(limit))]
+
+
+def output_tail(step_id: int, lines: int, characters: int) -> tuple[list[Piece], bool]:
     """The last pieces of a step that hold so many lines or characters, in order, and whether there is more before them."""
-    pieces: list[tuple[int, str, str]] = []
+    pieces: list[Piece] = []
     held = size = 0
-    query = select(RunLog.seq, RunLog.stream, RunLog.text).where(RunLog.step_id == step_id).order_by(RunLog.seq.desc())
+    query = select(*_PIECE).where(RunLog.step_id == step_id).order_by(RunLog.seq.desc())
     with session().execute(query.execution_options(yield_per=TAIL_PIECES)) as found:
-        for seq, stream, text in found:
-            pieces.append((seq, stream, text))
-            held, size = held + text.count("\n"), size + len(text)
+        for row in found:
+            pieces.append(Piece(*row))
+            held, size = held + row.text.count("\n"), size + len(row.text)
             if held > lines or size > characters:
                 break
-    return pieces[::-1], bool(pieces) and pieces[-1][0] > 1
+    return pieces[::-1], bool(pieces) and (pieces[-1].line > 0 or (pieces[-1].seq > 1 and pieces[-1].joined))
 
 
 def log_after(run_id: str, after: int, limit: int, step_id: int | None = None) -> list[RunLog]:

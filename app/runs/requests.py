@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from app.actors import Actor
 from app.database import session
@@ -73,6 +73,8 @@ def request_cancel(run: Run, *, actor: Actor) -> None:
     session().refresh(run)
     if run.is_open and not held and _has_work(run):
         finish_run(run, RunStatus.CANCELLED, f"Cancelled by {actor.name}")
+    elif run.is_open and held:
+        run.reason = f"Cancelled by {actor.name}"
     touch(run.id)
     ring_dispatch()
 
@@ -145,16 +147,3 @@ def run_again(run: Run, *, failed_only: bool = False, actor: Actor, **how: Any) 
     if failed_only and (run.is_open or not run.failed):
         raise Conflict("The run has not ended" if run.is_open else "Nothing of the run has failed")
     return driver_of(run.kind).again(run, failed_only=failed_only, actor=actor, **how)
-
-
-def hand_back(run_id: str, owner: str) -> bool:
-    """Let another worker go on with a run of the owner's that is between two steps; whether it was still the owner's."""
-    table: Any = Run.__table__
-    open_ = (RunStatus.RUNNING, RunStatus.PAUSING)
-    statement = update(table).where(table.c.id == run_id, table.c.lease_owner == owner, table.c.status.in_(open_))
-    back = {"status": RunStatus.QUEUED, "lease_owner": None, "lease_until": None, "version": tick(CLOCK)}
-    taken = session().execute(statement.values(back)).rowcount == 1
-    forget_counts()
-    if taken:
-        ring_work(run_id)
-    return bool(taken)

@@ -7,7 +7,8 @@ from pydantic import BaseModel, Field, field_validator
 
 from app.clock import iso
 from app.runs import drivers
-from app.runs.models import Run, RunLog, RunStatus, RunStep, StepStatus
+from app.runs.models import Run, RunArtefact, RunLog, RunStatus, RunStep, StepStatus
+from app.runs.requests import allowed
 from app.shapes import Query
 
 
@@ -28,10 +29,12 @@ class StepOut(BaseModel):
     duration_ms: int | None
     log_bytes: int
     dropped_bytes: int
+    attempt: int
+    result: Any
 
 
 class RunOut(BaseModel):
-    """A run without its steps."""
+    """A run without its steps; `can` says what may be asked of it now."""
 
     id: str
     kind: str
@@ -47,6 +50,7 @@ class RunOut(BaseModel):
     succeeded: int
     failed: int
     retry_of: str | None
+    can: list[str]
     spec: dict[str, Any]
 
 
@@ -54,6 +58,24 @@ class RunDetail(RunOut):
     """A run with its steps."""
 
     steps: list[StepOut]
+
+
+class ArtefactOut(BaseModel):
+    """A file that a run has made; `size` in bytes."""
+
+    id: str
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    created_at: str
+
+
+class ArtefactList(BaseModel):
+    """`GET /api/v1/runs/{id}/artefacts`."""
+
+    total: int
+    artefacts: list[ArtefactOut]
 
 
 class RunList(BaseModel):
@@ -113,17 +135,36 @@ def run_out(run: Run) -> dict[str, Any]:
     names = ("id", "kind", "title", "status", "reason", "total", "succeeded", "failed", "retry_of")
     return {name: getattr(run, name) for name in names} | {
         "requested_by": run.actor_name, "created_at": iso(run.created_at), "started_at": iso(run.started_at),
-        "finished_at": iso(run.finished_at), "timeout": run.timeout_s, "spec": orjson.loads(run.spec),
+        "finished_at": iso(run.finished_at), "timeout": run.timeout_s,
+        "can": sorted(allowed(run)), "spec": orjson.loads(run.spec),
     }  # fmt: skip
 
 
 def step_out(step: RunStep) -> dict[str, Any]:
     """A step as JSON."""
-    names = ("position", "name", "status", "outcome", "reason", "exit_code", "duration_ms", "log_bytes", "dropped_bytes")
+    names = (
+        "position",
+        "name",
+        "status",
+        "outcome",
+        "reason",
+        "exit_code",
+        "duration_ms",
+        "log_bytes",
+        "dropped_bytes",
+        "attempt",
+    )
     times = {name: iso(getattr(step, name)) for name in ("deliver_until", "started_at", "finished_at")}
     return {name: getattr(step, name) for name in names} | times | {
         "server_id": step.computer_uuid, "command_uuid": step.uuid,
+        "result": orjson.loads(step.result) if step.result else None,
     }  # fmt: skip
+
+
+def artefact_out(row: RunArtefact) -> dict[str, Any]:
+    """An artefact as JSON."""
+    names = ("id", "name", "media_type", "size", "sha256")
+    return {name: getattr(row, name) for name in names} | {"created_at": iso(row.created_at)}
 
 
 def log_out(row: RunLog, positions: dict[int, int]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Output is hostile text. Here it becomes plain strings with class names of our ow
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 MAX_LINE = 4000
 # CSI · OSC with its end · DCS, SOS, PM, APC with theirs · any other escape.
@@ -70,35 +71,54 @@ class Style:
 
 @dataclass
 class Line:
-    """A line: (classes, text) in order. `part`: it goes on in what comes next; `over`: it replaces what the line showed;
-    `returns`: what comes next replaces it; `at`: its time in words, where each line has one."""
+    """A line: its number from 1, when it began, and (classes, text) in order. `part`: it goes on in what comes next; `over`: it
+    replaces what the line showed; `returns`: what comes next replaces it; `clock`: how its time is shown."""
 
     stream: str
+    number: int = 0
+    at: datetime | None = None
     raw: str = ""
     part: bool = True
     over: bool = False
     returns: bool = False
     spans: Sequence[tuple[str, str]] = ()
     cut: int = 0
-    at: str = ""
+    clock: str = "%H:%M:%S"
 
 
-def lines(pieces: Iterable[tuple[str, str]], limit: int) -> tuple[list[Line], bool]:
-    """The last `limit` lines of (stream, text) pieces, and whether some were left out. Each stream has lines of its own."""
+@dataclass(frozen=True)
+class Piece:
+    """A piece of output as it is stored (`runs.models.RunLog`)."""
+
+    seq: int
+    stream: str
+    text: str
+    line: int = 0
+    joined: bool = False
+    at: datetime | None = None
+
+
+def lines(pieces: Iterable[Piece], limit: int) -> tuple[list[Line], bool]:
+    """The last `limit` lines of pieces, and whether some were left out. Each stream has lines of its own."""
     found: list[Line] = []
     going_on: dict[str, Line | None] = {}
-    for stream, text in pieces:
-        for number, part in enumerate(text.split("\n")):
+    for piece in pieces:
+        stream, begun = piece.stream, piece.line
+        joined = piece.joined and going_on.get(stream) is None  # the line that it goes on in is not among these pieces
+        for number, part in enumerate(piece.text.split("\n")):
             line = going_on.get(stream)
-            if number:
-                if line is None:
-                    found.append(line := Line(stream))
+            if line is None and (part or number):
+                begun, joined = (begun, False) if joined else (begun + 1, False)
+                found.append(line := Line(stream, begun, piece.at))
+                going_on[stream] = line
+            if number and line is not None:
                 line.part = False
                 line = going_on[stream] = None
-            if part:
-                if line is None:
-                    found.append(line := Line(stream))
+                if part:
+                    begun += 1
+                    found.append(line := Line(stream, begun, piece.at))
                     going_on[stream] = line
+            if part and line is not None:
                 line.raw += part
     left_out = len(found) > limit
     styles: dict[str, Style] = {}

@@ -3,15 +3,14 @@
 from typing import Any
 
 import orjson
-from flask import Response, current_app, make_response, redirect, render_template, request
+from flask import Response, make_response, redirect, render_template, request
 from markupsafe import Markup
 
 from app.actors import Permission
 from app.clock import iso
 from app.errors import Invalid, NotFound
-from app.factory import vault_of
 from app.fleet.queries import get_computer
-from app.runs import bp, drivers, queries, requests, shown
+from app.runs import artefacts, bp, drivers, queries, shown
 from app.runs.live import CHIPS, RUNS, STEP_CHIPS, STEPS, STEPS_PAGE, RunListQuery, seconds_of, steps_view
 from app.runs.models import Run, RunStep, StepStatus
 from app.shapes import Fixed
@@ -83,7 +82,7 @@ def run(run_id: str) -> Response:
     found = queries.get_run(run_id, access.actor())
     who = access.actor()
     position = request.args.get("step", None, int)
-    step = queries.get_step(found.id, queries.first_failed(found.id) if position is None else position)
+    step = queries.get_step(found.id, queries.interesting_step(found.id) if position is None else position)
     viewer = shown.viewer(found, step, who.tenant_ids)
     if pages.is_fragment():
         response = make_response(viewer["run_head"])
@@ -92,6 +91,7 @@ def run(run_id: str) -> Response:
         response = make_response(render_template(
             "runs/run.html", run=found, spec=orjson.loads(found.spec), may_command=may_command, page_title=found.title[:80],
             kind=drivers.label_of(found.kind), asked=drivers.template_of(found.kind), works=step.dispatch is None,
+            files=artefacts.of_run(found.id), may_delete=may_command and who.can(Permission.FLEET_WRITE),
             **viewer, **_targets(found),
         ))  # fmt: skip
     response.headers["X-Rev"] = str(viewer["run_rev"])
@@ -152,19 +152,13 @@ def whole_output(run_id: str, position: int) -> Response:
     return shown.as_download(_step(run_id, position)[1])
 
 
-@bp.page("/runs/<run_id>/cancel", permission=Permission.FLEET_COMMAND, methods=("POST",))
-def cancel(run_id: str) -> Response:
-    """Cancel it; back to where the person was."""
-    found = queries.get_run(run_id, access.actor())
-    requests.request_cancel(found, actor=access.actor())
-    pages.toast("Cancelled" if not found.is_open else "Cancelling: what runs is told to stop")
-    return make_response(redirect(pages.local_target(request.form.get("next") or f"/runs/{found.id}/"), 303))
+@bp.page("/runs/<run_id>/log", permission=Permission.FLEET_READ)
+def whole_log(run_id: str) -> Response:
+    """Download the output of all steps."""
+    return shown.run_as_download(queries.get_run(run_id, access.actor()))
 
 
-@bp.page("/runs/<run_id>/again", permission=Permission.FLEET_COMMAND, methods=("POST",))
-def again(run_id: str) -> Response:
-    """The same again on all of its computers, or with `failed` on those where it failed."""
-    found = queries.get_run(run_id, access.actor())
-    made = requests.run_again(found, failed_only=bool(request.form.get("failed")), actor=access.actor(),
-                              vault=vault_of(current_app))  # fmt: skip
-    return make_response(redirect(f"/runs/{made.id}/", 303))
+@bp.page("/runs/<run_id>/files/<file_id>", permission=Permission.FLEET_READ)
+def file(run_id: str, file_id: str) -> Response:
+    """Download a file that the run has made."""
+    return shown.artefact_download(artefacts.get(queries.get_run(run_id, access.actor()), file_id))

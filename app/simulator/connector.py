@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import orjson
 
@@ -53,6 +54,8 @@ class Connector:
         self._past = 0  # the last seq of the replayed history
         self._seq = self._sent_seq = 0
         self._failures = 0
+        self._memory = str(uuid4())
+        self._unsaid: dict[str, dict[str, Any]] = {}  # results of commands that the server has not acknowledged
         self._sent_at: float | None = None
         self._heard = self._held_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -65,6 +68,8 @@ class Connector:
             "retry": self._on_retry,
             "ping": lambda message: self._send({"type": "pong"}),
             "error": lambda message: self._complain(str(message.get("message"))),
+            "execute_command": self._on_command,
+            "command_ack": self._on_command_ack,
         }
 
     @property
@@ -162,7 +167,9 @@ class Connector:
     def _on_auth_success(self, _message: dict[str, Any]) -> None:
         self._send({
             "type": "hello", "connector_id": self.machine.connector_id, "version": VERSION, "interval": self._run.interval,
-            "capabilities": ["metrics", "inventory"], "inventory": self.machine.inventory(time.time()),
+            "capabilities": ["metrics", "inventory", "commands"], "commands_memory": self._memory,
+            "commands": [{"request_id": name, "state": "finished"} for name in self._unsaid],
+            "inventory": self.machine.inventory(time.time()),
             "spool": {"pending": min(len(self._waiting) + len(self._out), 2**31 - 1), "dropped": 0},
         })  # fmt: skip
 
@@ -238,6 +245,15 @@ class Connector:
         if self._inside and not self._replaying:
             self._leave()
         self._push()
+
+    def _on_command(self, message: dict[str, Any]) -> None:
+        """Nothing is run: it says so, as a command that succeeded at once."""
+        name = message["request_id"]
+        said = {"exit_code": 0, "reason": "exited", "output": f"simulated: {message['command'][:200]}\n", "duration_ms": 1}
+        self._send({"type": "command_result", "request_id": name, "data": self._unsaid.setdefault(name, said)})
+
+    def _on_command_ack(self, message: dict[str, Any]) -> None:
+        self._unsaid.pop(message["request_id"], None)
 
     def _on_refused(self, message: dict[str, Any]) -> None:
         refused = set(message["seqs"])

@@ -137,6 +137,7 @@ async function show(link) {
   const template = document.createElement("template");
   template.innerHTML = await answer.text();
   shown.replaceWith(template.content);
+  document.dispatchEvent(new Event("bn:log"));
   history.replaceState(history.state, "", link.href);
   scan();
   document.getElementById("output")?.scrollIntoView({ block: "nearest" });

@@ -18,9 +18,9 @@ LAYER_OF = {
     "schemas": "schemas", "forms": "schemas", "writer": "operations", "authenticator": "schemas", "registry": "schemas",
     "session": "entrance", "hub": "schemas", "viewer": "schemas", "watch": "entrance", "live": "schemas", "views": "entrance",
     "counters": "models", "health": "models", "dispatcher": "schemas", "conversation": "schemas", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "rows": "schemas", "ws": "entrance",
-    "users": "entrance", "bulk": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
+    "users": "entrance", "bulk": "entrance", "asked": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
     "terminal": "models", "masking": "models", "shown": "schemas", "drivers": "queries", "driver": "schemas", "output": "operations",
-    "reports": "operations", "readings": "operations", "desk": "schemas", "requests": "operations", "leases": "operations", "work": "schemas", "engine": "schemas", "bell": "schemas", "artefacts": "operations",
+    "reports": "operations", "readings": "operations", "desk": "schemas", "requests": "operations", "leases": "operations", "work": "schemas", "engine": "schemas", "execution": "schemas", "bell": "schemas", "artefacts": "operations",
 }  # fmt: skip
 PURE = {"models", "queries", "operations", "schemas", "rollups", "partitions"}
 SHARED = {"models", "queries", "operations"}

@@ -1,6 +1,5 @@
 """Contract 002, "Commands", on a real server: an agent of the original, and a connector that speaks our protocol."""
 
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -8,60 +7,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from serving import Agent, Server, eventually
-
-
-class Machine:
-    """A computer whose agent answers commands as the test says."""
-
-    def __init__(self, served: Server, *, ours: bool = False, **fields: Any) -> None:
-        self.served = served
-        self.name = f"cmd-{uuid4()}"
-        self.id, self.key = served.computer(self.name, **fields)
-        self.ours = ours
-        self.seen: list[dict[str, Any]] = []
-        self.connect()
-
-    def connect(self) -> None:
-        self.agent = Agent(self.served, self.key)
-        if self.ours:
-            self.agent.send(
-                type="hello", connector_id=str(uuid4()), version="t", interval=10, capabilities=["metrics", "commands"]
-            )
-            self.agent.read("hello_ok")
-
-    def next(self, kind: str = "execute_command") -> dict[str, Any]:
-        message = self.agent.read(kind)
-        self.seen.append(message)
-        return message
-
-    def result(self, asked: dict[str, Any], output: str = "", exit_code: int | None = 0, **data: Any) -> None:
-        self.agent.send(
-            type="command_result", request_id=asked["request_id"], data={"output": output, "exit_code": exit_code} | data
-        )
-        self.agent.read("command_ack")
-
-    def run(self, command: str = "ls -la", **body: Any) -> "Asked":
-        return Asked(self.served, self.id, {"command": command} | body)
-
-    def close(self) -> None:
-        self.agent.ws.close()
-
-
-class Asked:
-    """A request that is under way in a thread of its own."""
-
-    def __init__(self, served: Server, computer: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        self.answer: Any = None
-        self.thread = threading.Thread(target=self._ask, args=(served, computer, body, headers or {"X-API-Key": served.key}))
-        self.thread.start()
-
-    def _ask(self, served: Server, computer: str, body: dict[str, Any], headers: dict[str, str]) -> None:
-        self.answer = httpx.post(f"{served.url}/api/v1/commands/{computer}", json=body, headers=headers, timeout=60)
-
-    def done(self) -> Any:
-        self.thread.join(60)
-        return self.answer
+from machines import Asked, Machine
+from serving import Server, eventually
 
 
 @pytest.fixture
@@ -221,3 +168,32 @@ def test_the_journal_names_who_ran_what_where(ours: Machine) -> None:
     found = ours.served.http.get("/api/v1/audit", params={"type": "command.requested"}).text
     assert "whoami --canary" in found
     assert ours.id in found
+
+
+def test_an_error_ends_the_command_and_no_other_answer_does(ours: Machine) -> None:
+    asked = ours.run("id", timeout=60)
+    message = ours.next()
+    for wrong in ({"type": "container_started"}, {"type": "command_result", "data": []}, {"type": "error", "message": 5}):
+        ours.agent.send(request_id=message["request_id"], **wrong)
+        if wrong["type"] != "container_started":  # nobody knows that type here: it is ignored
+            assert ours.agent.read("error")["regarding"] == wrong["type"]
+    ours.agent.send(type="error", message="about nothing in particular")
+    ours.agent.send(type="error", request_id=message["request_id"], message="no such shell")
+    ours.agent.read("command_ack")
+    assert (asked.done().json()["success"], asked.done().json()["error"]) == (False, "no such shell")
+
+
+def test_four_commands_at_once_on_a_computer_and_the_next_when_one_ends(ours: Machine) -> None:
+    runs = [ours.run(f"sleep {n}", wait=False, timeout=60).done().json()["run_id"] for n in range(6)]
+    messages = [ours.next() for _ in range(4)]
+    assert [message["command"] for message in messages] == [f"sleep {n}" for n in range(4)]
+    ours.agent.send(type="ping")
+    ours.agent.read("pong")
+    waiting = [ours.served.http.get(f"/api/v1/runs/{run}").json()["status"] for run in runs]
+    assert waiting == ["running"] * 4 + ["queued"] * 2
+    ours.agent.send(type="command_result", request_id=messages[2]["request_id"], data={"output": "", "exit_code": 0})
+    found = sorted((ours.agent.read() for _ in range(2)), key=lambda m: m["type"])
+    assert [m["type"] for m in found] == ["command_ack", "execute_command"] and found[1]["command"] == "sleep 4"
+    for message in (*messages[:2], messages[3], found[1]):
+        ours.agent.send(type="command_result", request_id=message["request_id"], data={"output": "", "exit_code": 0})
+    eventually(lambda: ours.served.http.get(f"/api/v1/runs/{runs[4]}").json()["status"] == "succeeded")

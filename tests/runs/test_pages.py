@@ -131,7 +131,7 @@ def test_a_selection_is_cancelled_or_run_again_after_a_question(cast: Cast) -> N
     made = runs_of(cast)
     bob = cast.browser("bob")
     asked = bob.client.post("/runs/bulk/cancel", data={"csrf_token": bob.token, "ids": [made["wait"], made["true"]]})
-    assert "Cancel this run?" in asked.text and "1 of the selected have ended" in asked.text
+    assert "Cancel this run?" in asked.text and "1 of the selected are not in a state for it" in asked.text
     assert (
         bob.post("/runs/bulk/cancel", all="1", query="status=queued", count="1", confirmed="1", back="status=queued").status_code
         == 303
