@@ -62,7 +62,9 @@ def _where(query: Select[Any], wanted: ContainerFilter) -> Select[Any]:
         query = query.where(Container.image == wanted.image)
     for word in wanted.q.split():
         columns = (Container.name, Container.image, Container.project, Computer.name)
-        query = query.where(or_(*(contains(column, word) for column in columns), Container.engine_id.startswith(word.lower())))
+        query = query.where(
+            or_(*(contains(column, word) for column in columns), Container.engine_id.startswith(word.lower(), autoescape=True))
+        )
     return query
 
 

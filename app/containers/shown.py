@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from flask import Response, current_app, stream_with_context
 
@@ -17,8 +17,7 @@ from app.runs import terminal
 PATIENCE_S = 15.0
 LOOK_S = 0.25
 TAIL = 500
-MAX_LINES = 5000
-TIMES = "%Y-%m-%d %H:%M:%S"
+CLOCK = "%Y-%m-%d %H:%M:%S"
 
 
 def open_reading(container: Container, *, tail: int | None, follow: bool) -> str:
@@ -75,18 +74,18 @@ def last_lines(container: Container, tail: int) -> list[Line]:
 
 
 def shown(lines: list[Line]) -> list[terminal.Line]:
-    """Lines as a terminal would show them, each with its time."""
-    found, _ = terminal.lines((terminal.Piece(0, stream, f"{text}\n", at=_time(at)) for stream, at, text in lines), len(lines))
+    """Lines as a terminal would show them, each with its time. They have no numbers: nobody counts from the beginning."""
+    found, _ = terminal.lines((terminal.Piece(0, stream, f"{text}\n", at=_moment(at)) for stream, at, text in lines), len(lines))
     for line in found:
-        line.number = 0  # counted from the first line that is shown, it would name another one tomorrow
+        line.number, line.clock = 0, CLOCK
     return found
 
 
-def _time(at: str | None) -> datetime | None:
-    """An engine's time (RFC 3339, to the nanosecond), or None where it says none that can be read."""
+def _moment(at: str | None) -> datetime | None:
+    """An engine's time (RFC 3339), for people in UTC."""
     try:
-        return datetime.fromisoformat(at) if at else None
-    except ValueError:
+        return datetime.fromisoformat(at).astimezone(UTC) if at else None
+    except (ValueError, OverflowError):
         return None
 
 

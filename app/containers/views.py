@@ -198,7 +198,7 @@ def new_lines(uuid: str) -> Response:
         taken = readings.take(reading_id, engine_id, number)
     if taken is None:
         raise NotFound("Nobody has read this log for a while")
-    response = make_response(render_template("runs/_lines.html", lines=shown.shown(list(taken.lines)), times=shown.TIMES))
+    response = make_response(render_template("runs/_lines.html", lines=shown.shown(list(taken.lines))))
     response.headers["X-After"] = f"{reading_id}.{taken.after}"
     response.headers["X-Open"] = "1" if taken.open else "0"
     response.headers["X-More"] = "1" if taken.more else "0"

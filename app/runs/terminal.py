@@ -72,7 +72,7 @@ class Style:
 @dataclass
 class Line:
     """A line: its number from 1, when it began, and (classes, text) in order. `part`: it goes on in what comes next; `over`: it
-    replaces what the line showed; `returns`: what comes next replaces it."""
+    replaces what the line showed; `returns`: what comes next replaces it; `clock`: how its time is shown."""
 
     stream: str
     number: int = 0
@@ -83,6 +83,7 @@ class Line:
     returns: bool = False
     spans: Sequence[tuple[str, str]] = ()
     cut: int = 0
+    clock: str = "%H:%M:%S"
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ document.addEventListener("click", (event) => {
     apply(log);
   }
   const line = event.target.closest(".bn-l");
-  if (line && event.clientX - line.getBoundingClientRect().left < GUTTER) location.hash = line.id;
+  if (line?.id && event.clientX - line.getBoundingClientRect().left < GUTTER) location.hash = line.id;
 });
 document.addEventListener("bn:log", () => document.querySelectorAll("[data-log]").forEach(apply));
 addEventListener("hashchange", arrive);

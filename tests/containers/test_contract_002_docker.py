@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from conftest import port_open
 from serving import Agent, Server, eventually
 
 METRICS = {"cpu": {"usage_percent": 1.0, "cores": 2}, "memory": {"total_gb": 4, "used_gb": 1, "usage_percent": 25.0}}
@@ -418,3 +419,28 @@ def test_a_log_is_acknowledged_only_as_it_is_read(served: Server, ours: Machine)
     gone = page.get(f"/containers/{uuid}/logs/new?after={uuid4()}.0")
     assert gone.status_code == 404
     page.close()
+
+
+def test_a_request_at_another_web_process_reaches_the_computer() -> None:
+    """Each request opens a connection of its own, so that both processes get some; one of them holds the computer's socket."""
+    if not (port_open(5432) and port_open(6379)):
+        pytest.skip("no PostgreSQL on 127.0.0.1:5432 or no Redis on 127.0.0.1:6379")
+    server = Server("postgresql", redis=True, BINNACLE_WEB_PROCESSES="2")
+    try:
+        machine = Machine(server, ours=True)
+        machine.report(row("web"))
+        machine.has("web")
+        for _ in range(6):
+            asked = machine.begin("POST", "/web/restart")
+            machine.answer(machine.agent.read("restart_container"), "container_restarted")
+            assert asked().json()["status"] == "success"
+            asked = machine.begin("GET", "/web/logs")
+            wanted = machine.agent.read("follow_container_logs")
+            one = {"type": "container_log", "request_id": wanted["request_id"], "seq": 1, "lines": [["stdout", None, "x"]]}
+            machine.agent.send(**one)
+            machine.agent.read("container_log_ack")
+            machine.agent.send(type="container_log_end", request_id=wanted["request_id"], reason="ended")
+            assert asked().json() == ["x"]
+        machine.close()
+    finally:
+        server.stop()
