@@ -36,7 +36,7 @@ COLUMNS = (
     Column("metric", "Metric", default=False),
 )
 CHIPS = (
-    ("", "Active", "active"), ("unacknowledged", "Nobody on it", "unacknowledged"),
+    ("", "Active", "active"), ("unacknowledged", "Unacknowledged", "unacknowledged"),
     ("acknowledged", "Acknowledged", "acknowledged"), ("muted", "Muted", "muted"), ("pending", "Pending", "pending"),
     ("resolved", "Resolved", "resolved"), ("all", "All", "total"),
 )  # fmt: skip
