@@ -68,7 +68,7 @@ def _listing(query: AlertListQuery, scope: queries.Scope, path: str = "/alerts/"
         severity=SEVERITIES, metric=tuple((one.key, one.label) for one in metrics()), range=RANGES,
         tenant=tuple((t["id"], t["name"]) for t in tenant_choices(scope)),
     )  # fmt: skip
-    total = counts[{"": "active", "all": "total"}.get(query.status, query.status)]
+    total = counts["a-" + {"": "active", "all": "total"}.get(query.status, query.status)]
     return Listing(path, query, total, choices, Fixed(counts), f"alerts?{view}" if view else "alerts")
 
 
@@ -93,7 +93,8 @@ def list_context(query: AlertListQuery, scope: queries.Scope, path: str = "/aler
     """What `alerts/_table.html` needs, and the rows' revision."""
     state = live.snapshot(ALERTS, query.view(), scope)
     context = {"listing": _listing(query, scope, path), "rows": _joined(ALERTS, state), "rev": state.rev,
-               "may_write": may_write(), "chips": CHIPS, "narrowed": _narrowed(query), "bulk": bulk.actions("alerts")}  # fmt: skip
+               "may_write": may_write(), "chips": CHIPS, "narrowed": _narrowed(query),
+               "bulk": bulk.actions("alerts")}  # fmt: skip
     return context, state.rev
 
 
