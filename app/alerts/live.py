@@ -1,7 +1,7 @@
 """Which alerts are pushed to live tables: the Alerts list, the head of one alert, and the counts that every page shows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -36,9 +36,9 @@ COLUMNS = (
     Column("metric", "Metric", default=False),
 )
 CHIPS = (
-    ("", "Active", "active"), ("unacknowledged", "Nobody on it", "unacknowledged"),
-    ("acknowledged", "Acknowledged", "acknowledged"), ("muted", "Muted", "muted"), ("pending", "Pending", "pending"),
-    ("resolved", "Resolved", "resolved"), ("all", "All", "total"),
+    ("", "Active", "a-active"), ("unacknowledged", "Unacknowledged", "a-unacknowledged"),
+    ("acknowledged", "Acknowledged", "a-acknowledged"), ("muted", "Muted", "a-muted"), ("pending", "Pending", "a-pending"),
+    ("resolved", "Resolved", "a-resolved"), ("all", "All", "a-total"),
 )  # fmt: skip
 SEVERITIES = (("critical", "Critical"), ("warning", "Warning"))
 RANGES = (("1h", "Last hour"), ("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"))
@@ -142,9 +142,10 @@ def _keys(query_string: str, scope: Scope) -> list[live.Key]:
 
 
 def counts_of(wanted: AlertFilter, *, fresh: bool = False) -> dict[str, int]:
-    """The counts of the list's header and chips. What is muted is asked for in another way than the other states."""
-    counts = queries.status_counts(AlertFilter(**{**wanted.__dict__, "muted": None}), fresh=fresh)
-    return {key: int(number) for key, number in counts.items()}
+    """The counts of the list's header and chips, as pages name them: the front page has those of computers, too. What is muted is
+    counted whether or not it alone is asked for."""
+    counts = queries.status_counts(replace(wanted, muted=None), fresh=fresh)
+    return {f"a-{key}": number for key, number in counts.items()}
 
 
 def _counts(query_string: str, scope: Scope) -> dict[str, int]:

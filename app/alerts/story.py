@@ -38,7 +38,13 @@ def _moment(entry: JournalEntry) -> Moment:
     match entry.type:
         case "alert.fired":
             muted = ", muted by a silence" if data.get("muted") else ""
-            return Moment(entry.at, "bell", f"Fired as {severity}", f"{data.get('message') or ''}{muted}", tone=tone)
+            return Moment(
+                entry.at,
+                "bell",
+                "Fired as a warning" if severity == Severity.WARNING else f"Fired as {severity}",
+                f"{data.get('message') or ''}{muted}",
+                tone=tone,
+            )
         case "alert.escalated":
             again = "; active again, though it had been acknowledged" if data.get("reopened") else ""
             return Moment(entry.at, "arrow-up", "Became critical", f"{data.get('message') or ''}{again}", tone="bad")
@@ -133,14 +139,13 @@ def _lines(alert: Alert) -> list[dict[str, Any]]:
     """The rule's values as lines; of a rule that is gone the limit that was crossed."""
     rule: Threshold | None = session().get(Threshold, alert.threshold_id)
     if rule is None or rule.metric != alert.metric:
-        return [
-            {
-                "value": alert.limit,
-                "label": alert.severity.value,
-                "tone": "bad" if alert.severity is Severity.CRITICAL else "warn",
-            }
-        ]
-    sign = {Comparison.GT: "over", Comparison.GTE: "from", Comparison.LT: "under", Comparison.LTE: "to"}[rule.comparison]
-    values = ((rule.critical_value, f"critical {sign}", "bad"), (rule.warning_value, f"warning {sign}", "warn"),
-              (rule.recovery_value, "back at", "ok"))  # fmt: skip
-    return [{"value": value, "label": label, "tone": tone} for value, label, tone in values if value is not None]
+        values: tuple[tuple[float | None, str, str], ...] = (
+            (alert.limit, alert.severity.value, "bad" if alert.severity is Severity.CRITICAL else "warn"),
+        )
+    else:
+        sign = {Comparison.GT: "over", Comparison.GTE: "from", Comparison.LT: "under", Comparison.LTE: "to"}[rule.comparison]
+        values = ((rule.critical_value, f"critical {sign}", "bad"), (rule.warning_value, f"warning {sign}", "warn"),
+                  (rule.recovery_value, "back at", "ok"))  # fmt: skip
+    metric = metric_of(alert.metric)
+    return [{"value": value, "label": label, "tone": tone, "shown": metric.shown(value) if metric else f"{value:g}"}
+            for value, label, tone in values if value is not None]  # fmt: skip

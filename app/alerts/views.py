@@ -23,9 +23,9 @@ from app.alerts.live import (
 )
 from app.alerts.models import Alert, AlertStatus
 from app.alerts.queries import AlertFilter
+from app.alerts.schemas import CSV_COLUMNS, csv_row
 from app.alerts.story import around, chart_of
 from app.alerts.words import condition, scope_words
-from app.clock import iso
 from app.errors import Conflict, NotFound
 from app.fleet.queries import get_computer
 from app.shapes import Fixed
@@ -36,9 +36,6 @@ from app.web.listing import Listing
 from app.web.pages import Found, NavItem, Watched
 from app.web.timeline import moments_of
 
-CSV_COLUMNS = ("id", "status", "severity", "muted", "subject_kind", "subject", "computer_id", "rule", "metric", "argument", "value",
-               "limit", "message", "tenant", "fired_at", "acknowledged_at", "acknowledged_by", "note", "resolved_at", "resolved_by",
-               "resolve_reason", "seconds")  # fmt: skip
 FOUND = 5  # in the search palette
 
 pages.watch_everywhere(Watched(COUNTS, "/alerts/count", "alerts-critical"))
@@ -71,7 +68,7 @@ def _listing(query: AlertListQuery, scope: queries.Scope, path: str = "/alerts/"
         severity=SEVERITIES, metric=tuple((one.key, one.label) for one in metrics()), range=RANGES,
         tenant=tuple((t["id"], t["name"]) for t in tenant_choices(scope)),
     )  # fmt: skip
-    total = counts[{"": "active", "all": "total"}.get(query.status, query.status)]
+    total = counts["a-" + {"": "active", "all": "total"}.get(query.status, query.status)]
     return Listing(path, query, total, choices, Fixed(counts), f"alerts?{view}" if view else "alerts")
 
 
@@ -95,8 +92,9 @@ def _joined(live_list: live.LiveList, state: live.Snapshot) -> Markup:
 def list_context(query: AlertListQuery, scope: queries.Scope, path: str = "/alerts/") -> tuple[dict[str, Any], int]:
     """What `alerts/_table.html` needs, and the rows' revision."""
     state = live.snapshot(ALERTS, query.view(), scope)
-    context = {"listing": _listing(query, scope, path), "rows": _joined(ALERTS, state), "rev": state.rev, "may_write": may_write(),
-               "chips": CHIPS, "narrowed": _narrowed(query), "bulk": bulk.actions("alerts")}  # fmt: skip
+    context = {"listing": _listing(query, scope, path), "rows": _joined(ALERTS, state), "rev": state.rev,
+               "may_write": may_write(), "chips": CHIPS, "narrowed": _narrowed(query),
+               "bulk": bulk.actions("alerts")}  # fmt: skip
     return context, state.rev
 
 
@@ -114,16 +112,7 @@ def index() -> Response:
 def download() -> Response:
     """The same filters as CSV."""
     query, scope = validate_query(AlertListQuery, request), pages.scope()
-    names = {t["id"]: t["name"] for t in tenant_choices(scope)}
-    rows = (_csv_row(alert, names) for alert in queries.each(query.filter(scope), query.sort_key))
-    return csv.stream(CSV_COLUMNS, rows, "alerts")
-
-
-def _csv_row(a: Alert, tenants: dict[str, str]) -> tuple[Any, ...]:
-    seconds = round((a.resolved_at - a.fired_at).total_seconds(), 1) if a.resolved_at and a.fired_at else None
-    return (a.id, a.status.value, a.severity.value, a.muted, a.subject_kind, a.subject_name, a.computer_uuid, a.threshold_name,
-            a.metric, a.argument, a.value, a.limit, a.message, tenants.get(a.tenant_id or ""), iso(a.fired_at),
-            iso(a.acknowledged_at), a.acknowledged_by, a.note, iso(a.resolved_at), a.resolved_by, a.resolve_reason, seconds)  # fmt: skip
+    return csv.stream(CSV_COLUMNS, map(csv_row, queries.each(query.filter(scope), query.sort_key)), "alerts")
 
 
 @bp.page("/alerts/count", permission=Permission.ALERTS_READ)
@@ -245,7 +234,7 @@ def of_computer(uuid: str) -> Response:
     query = validate_query(AlertListQuery, request).model_copy(update={"computer": computer.uuid})
     base = f"/fleet/{computer.uuid}/"
     context, rev = list_context(query, pages.scope(), f"{base}alerts")
-    context["narrowed"] = ()
+    context |= {"narrowed": (), "calm": set(query.filters()) == {"computer"}}
     if pages.is_fragment():
         response = make_response(render_template("alerts/_table.html", **context))
         response.headers["X-Rev"] = str(rev)

@@ -147,7 +147,8 @@ class LiveView {
   /** Takes the server's whole rows, after a missed patch. @param {string} html @param {number} rev */
   replace(html, rev) {
     const answer = parse(html);
-    const same = this.el.id && answer.querySelector(`[id="${CSS.escape(this.el.id)}"]`);
+    const find = (/** @type {string} */ name, /** @type {string} */ value) => value && answer.querySelector(`[${name}="${CSS.escape(value)}"]`);
+    const same = find("id", this.el.id) || find("data-live", this.key);
     const rows = [...(same || answer).children];
     const counts = answer.querySelector("[data-counts]")?.getAttribute("data-counts");
     this.rev = Number.isFinite(rev) ? rev : Number(same && same.getAttribute("data-rev"));
