@@ -229,3 +229,12 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def desk(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Alerts on a simulated clock, without the default rules (`alerts_kit.Desk`)."""
+    from alerts_kit import Desk
+
+    with app.app_context():
+        yield Desk(app, monkeypatch)

@@ -1,8 +1,8 @@
 """Each change of state of an alert, on a simulated clock."""
 
 import pytest
+from alerts_kit import Desk
 from factories import make_computer
-from kit import Desk
 
 from app.actors import SYSTEM
 from app.alerts.operations import acknowledge, resolve

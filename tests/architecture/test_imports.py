@@ -21,9 +21,9 @@ LAYER_OF = {
     "users": "entrance", "bulk": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
     "events": "models", "signing": "models", "messages": "models", "courier": "operations", "sender": "operations",
     "terminal": "models", "shown": "schemas",
-    "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "queries",
+    "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "operations",
     "entries": "operations", "book": "operations", "checks": "operations", "evaluation": "operations", "sources": "operations",
-    "deadlines": "operations",
+    "deadlines": "operations", "rule_schemas": "schemas",
 }  # fmt: skip
 PURE = {
     "models",

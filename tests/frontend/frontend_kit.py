@@ -46,6 +46,7 @@ def computer(number: int, **changes: Any) -> Object:
         "tags": ["prod"][: number % 2], "status": "online", "tenant_name": "Acme", "os_name": "Debian 12",
         "cpu": rng.uniform(0, 100), "memory": rng.uniform(0, 100), "disk": rng.uniform(0, 100), "spark_points": points,
         "alerts": number % 3,
+        "health": ("healthy", "warning", "critical")[number % 3],
         "last_seen": datetime.now(UTC) - timedelta(seconds=number), "sampled_at": None,
     }  # fmt: skip
     return Object(**{**values, **changes})
