@@ -55,7 +55,12 @@ class Courier:
                 self._stopping.wait(TICK_S)
 
     def turn(self, carrier: Carrier) -> None:
-        """Follow the journal, then hand out what is due."""
+        """Hand out what is due."""
+        for parcel in self.take(carrier):
+            self._hand_out(carrier, parcel)
+
+    def take(self, carrier: Carrier) -> list[list[Claimed]]:
+        """Follow the journal, then claim what is due, as far as there are hands free."""
         with reading():
             cursor = queries.cursor(carrier.name)
             behind = cursor is not None and last_seq() > cursor
@@ -64,12 +69,10 @@ class Courier:
                 behind = operations.follow(carrier)
         parcels = self._parcels(carrier)
         if not parcels:
-            return
+            return []
         with unit_of_work(power_safe=False):
             claimed = [operations.claim([row.id for row in parcel]) for parcel in parcels]
-        for parcel in claimed:
-            if parcel:
-                self._hand_out(carrier, parcel)
+        return [parcel for parcel in claimed if parcel]
 
     def _parcels(self, carrier: Carrier) -> list[list[Delivery]]:
         with self._lock:

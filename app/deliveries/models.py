@@ -26,6 +26,7 @@ OPEN = (DeliveryStatus.QUEUED, DeliveryStatus.SENDING)
 
 class Delivery(Base):
     """One thing to tell one receiver, once. `occasion` says why (`journal:<seq>`, `test:…`), and is unique for a receiver.
+    `topic` is what comes again and again under new `subject_id`s, such as a rule and its computer.
 
     `due_at` is when it is next to be tried, or, while it is being sent, when the lease of its `owner` ends: a row whose process
     died becomes due by itself. It is NULL once nothing is to be done. `tries` counts since it was last asked for, `attempts`
@@ -37,6 +38,7 @@ class Delivery(Base):
         UniqueConstraint("carrier", "receiver_id", "occasion"),
         Index("ix_deliveries_due", "carrier", "due_at"),
         Index("ix_deliveries_receiver", "carrier", "receiver_id", "created_at"),
+        Index("ix_deliveries_topic", "carrier", "receiver_id", "topic", "created_at"),
         Index("ix_deliveries_subject", "carrier", "receiver_id", "subject_id"),
     )
 
@@ -47,6 +49,7 @@ class Delivery(Base):
     seq: Mapped[int | None] = mapped_column(BigInteger)
     event: Mapped[str] = mapped_column(String(64))
     subject_id: Mapped[str | None] = mapped_column(String(64))
+    topic: Mapped[str | None] = mapped_column(String(160))
     title: Mapped[str] = mapped_column(String(300))
     payload: Mapped[str] = mapped_column(Text)
     status: Mapped[DeliveryStatus] = mapped_column(enum_column(DeliveryStatus), default=DeliveryStatus.QUEUED)

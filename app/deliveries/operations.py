@@ -44,6 +44,7 @@ class NewDelivery:
     payload: str
     seq: int | None = None
     subject_id: str | None = None
+    topic: str | None = None
     hold_s: float = 0.0
     patience: timedelta = PATIENCE
 
@@ -129,7 +130,7 @@ def add(carrier: str, wanted: Iterable[NewDelivery]) -> list[str]:
     moment = now()
     rows = [
         {"id": str(uuid4()), "carrier": carrier, "receiver_id": new.receiver_id, "occasion": new.occasion, "seq": new.seq,
-         "event": new.event, "subject_id": new.subject_id, "title": new.title[:300], "payload": new.payload,
+         "event": new.event, "subject_id": new.subject_id, "topic": new.topic, "title": new.title[:300], "payload": new.payload,
          "status": DeliveryStatus.QUEUED, "attempts": 0, "tries": 0, "created_at": moment,
          "due_at": moment + timedelta(seconds=new.hold_s), "give_up_at": moment + new.patience}
         for new in wanted
@@ -252,8 +253,8 @@ def cancel_open(carrier: str, receiver_id: str) -> int:
 
 
 def supersede(rows: Iterable[Delivery]) -> None:
-    """Do not try again what was tried and failed, because something newer says more."""
-    ids = [row.id for row in rows if row.status is DeliveryStatus.QUEUED and row.tries]
+    """What waits is not sent (again), because something newer says more."""
+    ids = [row.id for row in rows]
     if ids:
         c = _DELIVERIES.c
         ended = update(_DELIVERIES).where(c.id.in_(ids), c.status == DeliveryStatus.QUEUED)

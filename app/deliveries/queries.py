@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, and_, func, or_, select
@@ -11,6 +11,8 @@ from app.clock import now
 from app.database import session
 from app.deliveries.models import OPEN, Delivery, DeliveryAttempt, DeliveryStatus, Instance, JournalCursor, ReceiverState
 from app.errors import NotFound
+
+SHORT_HOLD = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,11 @@ def receivers_due(carrier: str, moment: datetime) -> list[tuple[str, int]]:
 
 
 def due(carrier: str, receiver_id: str, moment: datetime, limit: int, *, held_too: bool = False) -> list[Delivery]:
-    """What is due for a receiver, the oldest first; with `held_too` also what was never tried and is only held back."""
+    """What is due for a receiver, the oldest first; with `held_too` also what was never tried and is held back for a moment."""
     ready = Delivery.due_at <= moment
     if held_too:
-        ready = or_(ready, and_(Delivery.status == DeliveryStatus.QUEUED, Delivery.tries == 0, Delivery.due_at.is_not(None)))
+        soon = Delivery.due_at <= moment + SHORT_HOLD
+        ready = or_(ready, and_(Delivery.status == DeliveryStatus.QUEUED, Delivery.tries == 0, soon))
     query = select(Delivery).where(Delivery.carrier == carrier, Delivery.receiver_id == receiver_id, ready)
     return list(session().scalars(query.order_by(Delivery.created_at, Delivery.seq, Delivery.id).limit(limit)))
 
@@ -106,6 +109,18 @@ def about(carrier: str, receiver_id: str, subject_ids: Iterable[str]) -> dict[st
         query = query.where(Delivery.subject_id.in_(chunk), Delivery.status != DeliveryStatus.CANCELLED)
         for row in session().scalars(query.order_by(Delivery.created_at, Delivery.seq)):
             found.setdefault(str(row.subject_id), []).append(row)
+    return found
+
+
+def lately(carrier: str, receiver_id: str, topics: Iterable[str], since: datetime) -> dict[str, list[Delivery]]:
+    """Topic → the deliveries made about it since a moment, in order; without what was cancelled."""
+    wanted = sorted(set(topics))
+    found: dict[str, list[Delivery]] = {}
+    for chunk in (wanted[i : i + 500] for i in range(0, len(wanted), 500)):
+        query = select(Delivery).where(Delivery.carrier == carrier, Delivery.receiver_id == receiver_id)
+        query = query.where(Delivery.topic.in_(chunk), Delivery.created_at >= since, Delivery.status != DeliveryStatus.CANCELLED)
+        for row in session().scalars(query.order_by(Delivery.created_at, Delivery.seq)):
+            found.setdefault(str(row.topic), []).append(row)
     return found
 
 

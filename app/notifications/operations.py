@@ -1,7 +1,7 @@
 """What can be done with channels: make, change, test, delete; and which alerts each tells, when."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +12,7 @@ from app.clock import iso, now
 from app.database import session
 from app.deliveries import operations as deliveries
 from app.deliveries import queries as delivery_queries
-from app.deliveries.models import Delivery
+from app.deliveries.models import Delivery, DeliveryStatus
 from app.deliveries.operations import NewDelivery
 from app.errors import Invalid, field_error
 from app.fleet.operations import clean_tags
@@ -29,6 +29,7 @@ from app.vault import Vault
 MAX_URL = 2000
 MAX_REPEAT = 7 * 24 * 60  # minutes
 HOLD_S, STORM_HOLD_S, STORM_WINDOW = 3.0, 30.0, timedelta(seconds=60)
+RETURN_HOLD_S, DAMPING = 300.0, timedelta(minutes=30)
 # Addresses whose host is a host: it may be shown. In all others what stands there may be a token.
 _HOSTED = frozenset(
     {"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "gotify", "gotifys", "mqtt", "mqtts", "rsyslog"}
@@ -166,43 +167,64 @@ def _reaches(channel: Channel, entry: JournalEntry, tags: dict[str, set[str]]) -
 
 
 class _Teller:
-    """One channel and entries in its scope: who was told of what decides what is to be told."""
+    """One channel and entries in its scope: who was told of what decides what is to be told.
+
+    What goes to and fro is not worth a message each time. A rule's first alert about a subject is told at once, so is its end.
+    When it fires again within DAMPING, and no worse than before, that is told only if it stays: after RETURN_HOLD_S, and so late
+    that no more than two messages fall into DAMPING."""
 
     def __init__(self, channel: Channel, entries: Sequence[JournalEntry]) -> None:
-        self._channel, self._entries = channel, entries
+        self._channel, self._entries, moment = channel, entries, now()
         ids = [str(entry.subject_id) for entry in entries]
-        self._before = delivery_queries.about(queries.CARRIER, channel.id, ids)
-        self._told = {alert: max(map(messages.severity_of, rows)) for alert, rows in self._before.items()}
-        recent = delivery_queries.made_since(queries.CARRIER, channel.id, now() - STORM_WINDOW)
+        self._rows = delivery_queries.about(queries.CARRIER, channel.id, ids)
+        self._told = {alert: max(map(messages.severity_of, rows)) for alert, rows in self._rows.items()}
+        lately = delivery_queries.lately(queries.CARRIER, channel.id, map(_topic, entries), moment - DAMPING)
+        self._lately = {topic: [_memory(row) for row in rows] for topic, rows in lately.items()}
+        recent = delivery_queries.made_since(queries.CARRIER, channel.id, moment - STORM_WINDOW)
         self._hold = STORM_HOLD_S if recent >= GROUP_FROM else HOLD_S
+        self._made: list[NewDelivery] = []
 
     def tell(self) -> list[NewDelivery]:
-        made = []
         for entry in self._entries:
-            alert, data = str(entry.subject_id), entry.data
+            alert, topic = str(entry.subject_id), _topic(entry)
+            if entry.type in ("alert.resolved", "alert.escalated"):
+                self._drop_waiting(alert)
             what = self._what(entry, self._told.get(alert, 0))
-            if what is None:
-                continue
-            if what == "resolved":
-                deliveries.supersede(self._before.get(alert, ()))
-            self._told[alert] = messages.rank(str(data.get("severity")))
-            note = Note(
-                what, alert, str(data.get("severity")), entry.subject_name or "", str(data.get("message") or ""), _clock(entry),
-                data.get("duration_s"), data.get("reason"),
-            )  # fmt: skip
-            made.append(
-                NewDelivery(
-                    self._channel.id,
-                    f"journal:{entry.seq}",
-                    f"alert.{what}",
-                    note.title,
-                    note.dump(),
-                    entry.seq,
-                    alert,
-                    self._hold,
-                )
-            )
-        return made
+            if what is not None:
+                severity = messages.rank(str(entry.data.get("severity")))
+                hold = self._return_hold(topic, alert, severity) if what == "fired" else self._hold
+                self._told[alert] = severity
+                self._lately.setdefault(topic, []).append((now(), alert, severity))
+                self._made.append(self._delivery(entry, what, hold))
+        return self._made
+
+    def _return_hold(self, topic: str, alert: str, severity: int) -> float:
+        """For how many seconds an alert is held that comes when another of the same was told not long ago, and was no better."""
+        before = self._lately.get(topic, [])
+        if not any(bad >= severity for _, other, bad in before if other != alert):
+            return self._hold
+        third = [told + DAMPING for told, _, _ in before[-2:-1]]  # with two in the window, this waits until only one is
+        return max([RETURN_HOLD_S, *((moment - now()).total_seconds() for moment in third)])
+
+    def _drop_waiting(self, alert: str) -> None:
+        """What waits to be told of it is overtaken by what is told now; then who has heard nothing of it was not told."""
+        rows = self._rows.get(alert, [])
+        soon = now() + delivery_queries.SHORT_HOLD
+        waits = [row for row in rows if row.status is DeliveryStatus.QUEUED and row.due_at and (row.tries or row.due_at > soon)]
+        deliveries.supersede(waits)
+        self._made = [new for new in self._made if new.subject_id != alert or new.hold_s < RETURN_HOLD_S]
+        heard = any(row not in waits or row.tries for row in rows) or any(new.subject_id == alert for new in self._made)
+        if not heard:
+            self._told.pop(alert, None)
+
+    def _delivery(self, entry: JournalEntry, what: str, hold_s: float) -> NewDelivery:
+        data, alert = entry.data, str(entry.subject_id)
+        note = Note(
+            what, alert, str(data.get("severity")), entry.subject_name or "", str(data.get("message") or ""),
+            f"{entry.at:%Y-%m-%d %H:%M} UTC", data.get("duration_s"), data.get("reason"),
+        )  # fmt: skip
+        return NewDelivery(self._channel.id, f"journal:{entry.seq}", f"alert.{what}", note.title, note.dump(), entry.seq, alert,
+                           _topic(entry), hold_s)  # fmt: skip
 
     def _what(self, entry: JournalEntry, told: int) -> str | None:
         """Which message an entry is, None for none. `told`: how bad the alert was when the channel was told, 0: it was not."""
@@ -217,8 +239,15 @@ class _Teller:
         return "escalated" if entry.type == "alert.escalated" and told else "fired"
 
 
-def _clock(entry: JournalEntry) -> str:
-    return f"{entry.at:%Y-%m-%d %H:%M} UTC"
+def _memory(row: Delivery) -> tuple[datetime, str, int]:
+    """When it was told, which alert that was, and how bad."""
+    return row.created_at, str(row.subject_id), messages.severity_of(row)
+
+
+def _topic(entry: JournalEntry) -> str:
+    """A rule and what it watches: the same over all the alerts that come of it."""
+    about = entry.data.get("subject") or {}
+    return f"{entry.data.get('threshold')}:{about.get('kind')}:{about.get('id')}"[:160]
 
 
 # -- repeating -----------------------------------------------------------------------------------------------------
@@ -252,5 +281,5 @@ def _again(channel: Channel, alerts: Sequence[Alert]) -> list[NewDelivery]:
         since = iso(alert.fired_at) or ""
         note = Note("repeated", alert.id, alert.severity.value, rows[0].title, alert.message, since)
         made.append(NewDelivery(channel.id, f"repeat:{alert.id}:{len(rows)}", "alert.repeated", note.title, note.dump(), None,
-                                alert.id, HOLD_S))  # fmt: skip
+                                alert.id, rows[0].topic, HOLD_S))  # fmt: skip
     return made

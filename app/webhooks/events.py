@@ -29,7 +29,7 @@ EVENTS: dict[str, str] = {
     "automation_session.ended": "A session of a bot ends",
     "proxy.status_changed": "The health of a proxy changes",
 }
-TEST = "webhook.test"
+TEST = "webhook.test"  # sent by hand only
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,9 @@ TABLE: dict[str, Mapping] = {
     "alert.escalated": Mapping(("alert.fired",), _alert),
     "alert.resolved": Mapping(("alert.resolved",), _alert),
 }
+
+
+TOLD = frozenset(event for mapping in TABLE.values() for event in mapping.events)  # the others wait for their rooms
 
 
 def public(entry: JournalEntry) -> Public | None:

@@ -14,7 +14,7 @@ from app.tenants.queries import tenant_choices
 from app.web import access, pages
 from app.web.forms import refused, show_error
 from app.webhooks import bp, operations, queries
-from app.webhooks.events import EVENTS
+from app.webhooks.events import EVENTS, TOLD
 from app.webhooks.forms import WebhookForm
 from app.webhooks.models import EVERYTHING, Webhook
 from app.webhooks.queries import CARRIER
@@ -64,7 +64,7 @@ def index() -> str:
 @bp.page(f"{PLACE}/new", permission=MAY)
 def new() -> str:
     """The form for a new one."""
-    return render_template(FORM, form=_form(), webhook=None, page_title="New webhook")
+    return render_template(FORM, form=_form(), told=TOLD, webhook=None, page_title="New webhook")
 
 
 @bp.page(f"{PLACE}/new", permission=MAY, methods=("POST",))
@@ -80,7 +80,7 @@ def create() -> Response:
             show_error(form, error)
         else:
             return _secret(webhook, secret, "Webhook created")
-    return refused(FORM, form, webhook=None, page_title="New webhook")
+    return refused(FORM, form, told=TOLD, webhook=None, page_title="New webhook")
 
 
 def _secret(webhook: Webhook, secret: str, title: str) -> Response:
@@ -99,7 +99,7 @@ def show(webhook_id: str) -> str:
 def edit(webhook_id: str) -> str:
     """The form to change one."""
     webhook = _get(webhook_id)
-    return render_template(FORM, form=_form(webhook), webhook=webhook, page_title=f"Edit {webhook.name}")
+    return render_template(FORM, form=_form(webhook), told=TOLD, webhook=webhook, page_title=f"Edit {webhook.name}")
 
 
 @bp.page(f"{PLACE}/<webhook_id>/edit", permission=MAY, methods=("POST",))
@@ -115,7 +115,7 @@ def update(webhook_id: str) -> Response:
         else:
             pages.toast("Webhook saved")
             return make_response(redirect(f"{PLACE}/{webhook.id}", 303))
-    return refused(FORM, form, webhook=_get(webhook_id), page_title="Edit webhook")
+    return refused(FORM, form, told=TOLD, webhook=_get(webhook_id), page_title="Edit webhook")
 
 
 @bp.page(f"{PLACE}/<webhook_id>/test", permission=MAY, methods=("POST",))

@@ -51,6 +51,7 @@ def upgrade() -> None:
     sa.Column('seq', sa.BigInteger(), nullable=True),
     sa.Column('event', sa.String(length=64), nullable=False),
     sa.Column('subject_id', sa.String(length=64), nullable=True),
+    sa.Column('topic', sa.String(length=160), nullable=True),
     sa.Column('title', sa.String(length=300), nullable=False),
     sa.Column('payload', sa.Text(), nullable=False),
     sa.Column('status', sa.String(length=32), nullable=False),
@@ -70,6 +71,7 @@ def upgrade() -> None:
     with op.batch_alter_table('deliveries', schema=None) as batch_op:
         batch_op.create_index('ix_deliveries_due', ['carrier', 'due_at'], unique=False)
         batch_op.create_index('ix_deliveries_receiver', ['carrier', 'receiver_id', 'created_at'], unique=False)
+        batch_op.create_index('ix_deliveries_topic', ['carrier', 'receiver_id', 'topic', 'created_at'], unique=False)
         batch_op.create_index('ix_deliveries_subject', ['carrier', 'receiver_id', 'subject_id'], unique=False)
 
     op.create_table('delivery_attempts',
