@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -193,7 +194,7 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
         "journal_size_limit=67108864",
         "wal_autocheckpoint=4000",  # the rows of a fleet are written again and again: fewer checkpoints copy fewer pages
     ):
-        patiently(lambda p=pragma: cursor.execute(f"PRAGMA {p}"))
+        patiently(partial(cursor.execute, f"PRAGMA {pragma}"))
     cursor.close()
 
 

@@ -17,7 +17,7 @@ LAYER_OF = {
     "models": "models", "queries": "queries", "operations": "operations", "rollups": "queries", "partitions": "operations",
     "schemas": "schemas", "forms": "schemas", "writer": "operations", "authenticator": "schemas", "registry": "schemas",
     "session": "entrance", "hub": "schemas", "viewer": "schemas", "watch": "entrance", "live": "schemas", "views": "entrance",
-    "counters": "models", "health": "models", "dispatcher": "schemas", "conversation": "schemas", "pieces": "models", "statistics": "queries", "checker": "operations", "retention": "operations", "feed": "schemas", "rows": "schemas", "ws": "entrance",
+    "counters": "models", "health": "models", "dispatcher": "schemas", "conversation": "schemas", "pieces": "models", "statistics": "queries", "events": "queries", "saved": "operations", "checker": "operations", "retention": "operations", "feed": "schemas", "rows": "schemas", "ws": "entrance",
     "users": "entrance", "bulk": "entrance", "api": "entrance", "bootstrap": "entrance", "export": "schemas",
     "terminal": "models", "shown": "schemas",
 }  # fmt: skip
