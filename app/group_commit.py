@@ -8,6 +8,7 @@ more than a row, so a small batch also waits a moment for company, unless nobody
 import os
 import threading
 from collections.abc import Callable, Sequence
+from copy import copy
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -16,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.database import unit_of_work
-from app.errors import Unavailable
+from app.errors import DomainError, Unavailable
 from app.logging import get_logger
 
 T = TypeVar("T")
@@ -44,14 +45,15 @@ class GroupCommit(Generic[T, R]):
     """One per process and kind of piece: a thread that commits what has gathered, as soon as the batch before is done.
 
     `store` gets the pieces of a batch inside a unit of work and returns for each its result, or the error that its submitter
-    gets; an exception fails the whole batch and nothing of it is stored. `size_of` says how many rows a piece is. See
-    `unit_of_work` for `power_safe`.
+    gets; an exception fails the whole batch and nothing of it is stored. `size_of` says how many rows a piece is, `full` what who
+    comes too much is told. See `unit_of_work` for `power_safe`.
     """
 
     def __init__(
         self, app: Flask, name: str, store: Callable[[Sequence[T]], Sequence[R | Exception]], size_of: Callable[[T], int],
-        *, power_safe: bool,
+        *, power_safe: bool, full: DomainError | None = None,
     ) -> None:  # fmt: skip
+        self._full = full or Unavailable("Too much is waiting to be stored; nothing was stored", retry_after=2)
         self._app, self._name, self._store, self._size_of, self._power_safe = app, name, store, size_of, power_safe
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -67,7 +69,7 @@ class GroupCommit(Generic[T, R]):
     def submit(self, piece: T) -> R:
         """Store the piece; returns after the commit.
 
-        Raises Unavailable when too much waits, the piece's own error, or what the database raised; then nothing of it was stored.
+        Raises `full` when too much waits, the piece's own error, or what the database raised; then nothing of it was stored.
         """
         batch, index = self._join(piece)
         self._wake.set()
@@ -85,7 +87,7 @@ class GroupCommit(Generic[T, R]):
                 self._pid = os.getpid()
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
             if self._waiting + size > MAX_WAITING:
-                raise Unavailable("Too much is waiting to be stored; nothing was stored", retry_after=2)
+                raise copy(self._full)
             if not self._batches or self._batches[-1].size + size > MAX_BATCH:
                 self._batches.append(_Batch())
             batch = self._batches[-1]

@@ -30,6 +30,7 @@ from app.containers import queries as container_queries  # noqa: E402
 from app.database import Base, session, unit_of_work  # noqa: E402
 from app.extensions import db, limiter  # noqa: E402
 from app.fleet import queries as fleet_queries  # noqa: E402
+from app.fleet import saved  # noqa: E402
 from app.live.hub import hub_of  # noqa: E402
 from app.proxies import queries as proxy_queries  # noqa: E402
 from app.runs import queries as run_queries  # noqa: E402
@@ -100,7 +101,7 @@ def forget(made: Flask) -> None:
     auth_queries.forget_logins()
     fleet_queries.forget_counts()
     fleet_queries.forget_choices()
-    fleet_queries.forget_view_choices()
+    saved.forget_view_choices()
     tenant_queries.forget_choices()
     run_queries.forget_counts()
     container_queries.forget_counts()

@@ -1,7 +1,7 @@
 """Forms of the fleet."""
 
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, IntegerField, SelectField, StringField
+from wtforms import IntegerField, SelectField, StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional
 
 from app.fleet.models import ComputerKind
@@ -24,10 +24,3 @@ class TagForm(FlaskForm):  # type: ignore[misc]
 
     add = StringField("Add tags", [Length(max=500)], description="Separated by spaces")
     remove = StringField("Remove tags", [Length(max=500)], description="Separated by spaces")
-
-
-class ViewForm(FlaskForm):  # type: ignore[misc]
-    """Save the list's filters under a name."""
-
-    name = StringField("Name", [DataRequired(), Length(max=60)])
-    shared = BooleanField("For everybody", description="Others see it among their views too")

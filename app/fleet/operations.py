@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, event, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from app.actors import SYSTEM, Actor
 from app.bulk_sql import BulkUpdate
 from app.clock import now
 from app.database import insert_ignore, session, upsert
-from app.errors import Conflict, NotFound, field_error
+from app.errors import field_error
 from app.fleet import queries
 from app.fleet.models import (
     Computer,
@@ -19,7 +19,6 @@ from app.fleet.models import (
     ComputerTag,
     InstalledSoftware,
     Inventory,
-    SavedView,
 )  # fmt: skip
 from app.journal.operations import Subject, record, tick
 from app.tenants.models import Tenant
@@ -292,30 +291,3 @@ def sweep_offline(limit: int = 500) -> int:
         hook([computer.id for computer in computers])
     queries.forget_counts()
     return len(computers)
-
-
-def save_view(list_name: str, name: str, query: str, shared: bool, *, actor: Actor) -> SavedView:
-    """Raises Conflict past 50 views, Invalid for an empty or long name."""
-    if not 1 <= len(name) <= 60:
-        raise field_error("name", "1 to 60 characters")
-    own = [v for v in queries.saved_views(list_name, actor.user_id or "") if v.owner_id == actor.user_id]
-    if len(own) >= 50:
-        raise Conflict("You have 50 saved views; delete one first")
-    view = SavedView(list_name=list_name, owner_id=actor.user_id, name=name, query=query[:1000], shared=shared)
-    session().add(view)
-    session().flush()
-    record("view.saved", actor, Subject("view", view.id, name), shared=shared)
-    _forget_views_when_committed()
-    return view
-
-
-def delete_view(view: SavedView, *, actor: Actor) -> None:
-    """Delete a saved view."""
-    record("view.deleted", actor, Subject("view", view.id, view.name))
-    session().delete(view)
-    _forget_views_when_committed()
-
-
-def _forget_views_when_committed() -> None:
-    """Earlier, another request could read and keep the old ones before this one commits."""
-    event.listen(session()(), "after_commit", lambda _session: queries.forget_view_choices(), once=True)

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cachetools import TTLCache, cached
+from cachetools import TTLCache
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import joinedload
 
 from app.actors import Actor
 from app.database import contains, session
 from app.errors import NotFound, unknown_id
-from app.fleet.models import Computer, ComputerStatus, ComputerTag, InstalledSoftware, Inventory, SavedView
+from app.fleet.models import Computer, ComputerStatus, ComputerTag, InstalledSoftware, Inventory
 
 Scope = frozenset[str] | None
 _TOKEN = re.compile(r"(tag|os|status|tenant|user|serial):(\S+)")
@@ -261,48 +261,6 @@ def software_of(computer: Computer, q: str, limit: int, offset: int) -> tuple[li
     total = int(session().scalar(select(func.count()).select_from(query.subquery())) or 0)
     rows = session().scalars(query.order_by(InstalledSoftware.name, InstalledSoftware.id).limit(limit).offset(offset))
     return list(rows), total
-
-
-def saved_views(list_name: str, user_id: str) -> list[SavedView]:
-    """One's own views and the shared ones."""
-    query = select(SavedView).where(
-        SavedView.list_name == list_name, or_(SavedView.owner_id == user_id, SavedView.shared)
-    )  # fmt: skip
-    return list(session().scalars(query.order_by(SavedView.created_at)))
-
-
-@dataclass(frozen=True)
-class ViewChoice:
-    """A saved view as a tab shows it."""
-
-    id: str
-    name: str
-    query: str
-    owner_id: str
-    shared: bool
-
-
-_view_choices: TTLCache[tuple[str, str], tuple[ViewChoice, ...]] = TTLCache(maxsize=2048, ttl=2)
-
-
-@cached(_view_choices)
-def view_choices(list_name: str, user_id: str) -> tuple[ViewChoice, ...]:
-    """The same for the tabs of a list; at most 2 s old."""
-    views = saved_views(list_name, user_id)
-    return tuple(ViewChoice(v.id, v.name, v.query, v.owner_id, v.shared) for v in views)
-
-
-def forget_view_choices() -> None:
-    """Make this process read the tabs anew."""
-    _view_choices.clear()
-
-
-def get_view(view_id: str, user_id: str, *, admin: bool) -> SavedView:
-    """A view that one may delete: one's own, or (for admins) a shared one. Raises NotFound."""
-    row: SavedView | None = session().get(SavedView, view_id)
-    if row is None or not (row.owner_id == user_id or (admin and row.shared)):
-        raise NotFound("Saved view not found")
-    return row
 
 
 def internal_ids(uuids: list[str], scope: Scope) -> list[int]:

@@ -1,7 +1,6 @@
 """Pages of the fleet: the Computers list, saved views, a computer and its tabs."""
 
 from typing import Any
-from urllib.parse import parse_qsl
 
 from flask import Response, make_response, redirect, render_template, request
 from markupsafe import Markup
@@ -9,14 +8,15 @@ from markupsafe import Markup
 from app.actors import Permission
 from app.errors import DomainError
 from app.fleet import bp, operations, queries
-from app.fleet.forms import ComputerForm, ViewForm
+from app.fleet import saved as views
+from app.fleet.forms import ComputerForm
 from app.fleet.live import FLEET, STATUSES, FleetQuery
 from app.fleet.models import Computer
 from app.fleet.schemas import CSV_COLUMNS, csv_row
 from app.journal.queries import EntryFilter, count_entries, page_of_entries
 from app.shapes import Fixed
 from app.tenants.queries import tenant_choices
-from app.web import access, bulk, csv, live, pages
+from app.web import access, bulk, csv, live, pages, saved
 from app.web.body import validate_query
 from app.web.forms import refused, show_error
 from app.web.listing import Listing
@@ -33,6 +33,9 @@ def _count(scope: frozenset[str] | None) -> int:
 pages.add_nav(
     NavItem("Fleet", "Computers", "fleet.index", "device-desktop", Permission.FLEET_READ, "g c", _count, prefix="/fleet/")
 )
+
+saved.set_store(saved.Store(views.view_choices, views.saved_views, views.get_view, views.save_view, views.delete_view))
+saved.offer(bp, saved.SavedList("fleet", "/fleet/", "Computers", "computers", FleetQuery))
 
 
 def _listing(query: FleetQuery, scope: queries.Scope) -> Listing:
@@ -64,20 +67,10 @@ def index() -> Response:
     if pages.is_fragment():
         response = make_response(render_template("fleet/_table.html", **context))
     else:
-        views = _views(query)
-        response = make_response(render_template("fleet/index.html", saved_views=views, page_title="Computers", **context))
+        tabs = saved.tabs("fleet", "/fleet/", query)
+        response = make_response(render_template("fleet/index.html", saved_views=tabs, page_title="Computers", **context))
     response.headers["X-Rev"] = str(state.rev)
     return response
-
-
-def _views(query: FleetQuery) -> tuple[Fixed[str, Any], ...]:
-    who, current = access.actor(), query.canonical(paging=False)
-    tabs: list[Fixed[str, Any]] = [Fixed(id=None, name="All", href="/fleet/", active=not current)]
-    for view in queries.view_choices("fleet", who.user_id or ""):
-        mine = view.owner_id == who.user_id
-        tabs.append(Fixed(id=view.id, name=view.name, href=f"/fleet/?{view.query}", active=current == view.query,
-                          mine=mine, shared=view.shared))  # fmt: skip
-    return tuple(tabs)
 
 
 @bp.page("/fleet.csv", permission=Permission.FLEET_READ)
@@ -86,45 +79,6 @@ def download() -> Response:
     query = validate_query(FleetQuery, request)
     rows = (csv_row(c) for c in queries.each(query.filter(pages.scope()), query.sort_key))
     return csv.stream(CSV_COLUMNS, rows, "computers")
-
-
-@bp.page("/fleet/views/new", permission=Permission.SIGNED_IN)
-def new_view() -> str:
-    """Name the filters of the list."""
-    query = validate_query(FleetQuery, request)
-    return _view_page(ViewForm(), query.canonical(paging=False))
-
-
-def _view_page(form: ViewForm, query: str) -> str:
-    own = queries.saved_views("fleet", access.actor().user_id or "")
-    return render_template("fleet/view.html", form=form, query=query, parts=parse_qsl(query), views=own, page_title="Saved views",
-                           user_id=access.actor().user_id, is_admin=access.actor().is_admin)  # fmt: skip
-
-
-@bp.page("/fleet/views/new", permission=Permission.SIGNED_IN, methods=("POST",))
-def save_view() -> Response:
-    """Save them as a tab, private or shared."""
-    form, query = ViewForm(), validate_query(FleetQuery, request).canonical(paging=False)
-    if form.validate():
-        try:
-            operations.save_view("fleet", form.name.data.strip(), query, form.shared.data, actor=access.actor())
-        except DomainError as error:
-            show_error(form, error)
-        else:
-            pages.toast(f"View {form.name.data.strip()} saved")
-            return make_response(redirect(f"/fleet/?{query}", 303))
-    return make_response(_view_page(form, query), 422)
-
-
-@bp.page("/fleet/views/<view_id>/delete", permission=Permission.SIGNED_IN, methods=("POST",))
-def delete_view(view_id: str) -> Response:
-    """Delete a saved view; it can be undone by saving it again."""
-    who = access.actor()
-    view = queries.get_view(view_id, who.user_id or "", admin=who.is_admin)
-    undo = {"url": f"/fleet/views/new?{view.query}", "label": "Undo", "fields": {"name": view.name}}
-    operations.delete_view(view, actor=who)
-    pages.toast(f"View {view.name} deleted", undo=undo)
-    return make_response(redirect("/fleet/", 303))
 
 
 pages.add_tabs("/fleet/", pages.Tab("", "Overview", 0), pages.Tab("software", "Software", 50), pages.Tab("events", "Events", 90))

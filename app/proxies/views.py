@@ -13,7 +13,7 @@ from app.proxies.models import ProxyStatus
 from app.proxies.schemas import CSV_COLUMNS, csv_rows
 from app.shapes import Fixed
 from app.tenants.queries import tenant_choices
-from app.web import access, bulk, csv, live, pages
+from app.web import access, bulk, csv, live, pages, saved
 from app.web.body import validate_query
 from app.web.listing import Listing
 from app.web.pages import Found, NavItem
@@ -37,6 +37,7 @@ pages.add_nav(
     NavItem("Watch", "Proxies", "proxies.index", "world", Permission.SESSIONS_READ, "g p", _burning, "burning", "/proxies/", True)
 )
 pages.add_finder(Permission.SESSIONS_READ, _find)
+saved.offer(bp, saved.SavedList("proxies", "/proxies/", "Proxies", "proxies", ProxyQuery))
 
 
 def _listing(query: ProxyQuery, scope: queries.Scope) -> Listing:
@@ -60,8 +61,11 @@ def index() -> Response:
     rows = Markup("".join([html[key[0]] for key in state.keys if key[0] in html]))  # noqa: S704 (each is Markup)
     context = {"listing": _listing(query, scope), "rows": rows, "rev": state.rev, "may_write": _may_write(), "statuses": STATUSES,
                "bulk": bulk.actions("proxies")}  # fmt: skip
-    template = "proxies/_table.html" if pages.is_fragment() else "proxies/index.html"
-    response = make_response(render_template(template, page_title="Proxies", **context))
+    if pages.is_fragment():
+        response = make_response(render_template("proxies/_table.html", **context))
+    else:
+        views = saved.tabs("proxies", "/proxies/", query)
+        response = make_response(render_template("proxies/index.html", saved_views=views, page_title="Proxies", **context))
     response.headers["X-Rev"] = str(state.rev)
     return response
 

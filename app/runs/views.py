@@ -14,7 +14,7 @@ from app.runs import artefacts, bp, drivers, queries, shown
 from app.runs.live import CHIPS, RUNS, STEP_CHIPS, STEPS, STEPS_PAGE, RunListQuery, seconds_of, steps_view
 from app.runs.models import Run, RunStep, StepStatus
 from app.shapes import Fixed
-from app.web import access, bulk, csv, live, pages
+from app.web import access, bulk, csv, live, pages, saved
 from app.web.body import validate_query
 from app.web.listing import Listing
 from app.web.pages import NavItem
@@ -24,6 +24,7 @@ CSV_COLUMNS = ("id", "kind", "title", "status", "reason", "requested_by", "creat
 
 pages.add_nav(NavItem("Work", "Runs", "runs.index", "player-play", Permission.FLEET_READ, "g r", queries.open_count,
                       count_key="open-runs", prefix="/runs/"))  # fmt: skip
+saved.offer(bp, saved.SavedList("runs", "/runs/", "Runs", "runs", RunListQuery))
 
 
 def _listing(query: RunListQuery, scope: queries.Scope) -> Listing:
@@ -52,7 +53,8 @@ def index() -> Response:
     if pages.is_fragment():
         response = make_response(render_template("runs/_table.html", **context))
     else:
-        response = make_response(render_template("runs/index.html", page_title="Runs", **context))
+        views = saved.tabs("runs", "/runs/", query)
+        response = make_response(render_template("runs/index.html", saved_views=views, page_title="Runs", **context))
     response.headers["X-Rev"] = str(state.rev)
     return response
 

@@ -11,9 +11,10 @@ from app.errors import Malformed, field_error
 from app.proxies.queries import all_proxies
 from app.proxies.schemas import health_counts, stats_of
 from app.sessions import bp, queries, statistics
+from app.sessions.events import EventFilter, count_events, narrow_events, page_of_events, timeline
 from app.sessions.export import EVENT_EXPORT, SESSION_EXPORT
 from app.sessions.pieces import Piece, Stored
-from app.sessions.queries import EventFilter, SessionFilter
+from app.sessions.queries import SessionFilter
 from app.sessions.schemas import (
     MAX_BATCH,
     Ended,
@@ -129,7 +130,7 @@ def export_sessions(query: SessionsExport) -> Response:
 def get_session(session_id: str) -> dict[str, Any]:
     """Get a session with its events, oldest first (the first 1,000)."""
     row = queries.get_session(session_id, access.actor())
-    events = [event_out(event) for event in queries.timeline(row, TIMELINE)]
+    events = [event_out(event) for event in timeline(row, TIMELINE)]
     return {"session": session_out(row), "events": events, "event_count": row.events}
 
 
@@ -143,7 +144,7 @@ def _event_filter(event_type: str, session_id: str) -> EventFilter:
 def list_events(query: EventsQuery) -> dict[str, Any]:
     """List events, newest first."""
     wanted = _event_filter(query.event_type or "", query.session_id)
-    rows, total = queries.page_of_events(wanted, query.per_page, (query.page - 1) * query.per_page)
+    rows, total = page_of_events(wanted, query.per_page, (query.page - 1) * query.per_page)
     return paged("events", [event_out(row) for row in rows], total, query.page, query.per_page)
 
 
@@ -152,7 +153,7 @@ def list_events(query: EventsQuery) -> dict[str, Any]:
 def export_events(query: EventsExport) -> Response:
     """Export events as CSV, newest first."""
     wanted = _event_filter(query.event_type or "", query.session_id)
-    return export.stream(EVENT_EXPORT, lambda statement: queries.narrow_events(statement, wanted))
+    return export.stream(EVENT_EXPORT, lambda statement: narrow_events(statement, wanted))
 
 
 @bp.api("GET", "/api/stats", permission=Permission.SESSIONS_READ, returns=Stats)
@@ -163,7 +164,7 @@ def stats() -> dict[str, Any]:
     proxies = [stats_of(proxy, moment) for proxy in all_proxies(scope)]
     return {
         "total_sessions": totals.total, "active_sessions": totals.active, "successful_sessions": totals.completed,
-        "failed_sessions": totals.failed, "total_events": queries.count_events(EventFilter(scope=scope)),
+        "failed_sessions": totals.failed, "total_events": count_events(EventFilter(scope=scope)),
         "average_duration": totals.average_s, "success_rate": totals.success_rate, "proxy_stats": proxies,
         "ip_health": health_counts(proxies),
     }  # fmt: skip

@@ -21,6 +21,7 @@ from app.database import reading
 from app.journal.queries import clock
 from app.logging import get_logger
 from app.sessions import queries, statistics
+from app.sessions.events import events_after
 from app.sessions.models import BotSession, Event
 from app.sessions.operations import CLOCK
 from app.sessions.schemas import stamp
@@ -182,7 +183,7 @@ def iso_now() -> str:
 
 def read(after: int, newest: int) -> tuple[list[Frame], int]:
     """The frames past `after`, oldest first, and up to which number of the clock they are complete."""
-    events, begun, ended = queries.events_after(after, PAGE), queries.begun_after(after, PAGE), queries.ended_after(after, PAGE)
+    events, begun, ended = events_after(after, PAGE), queries.begun_after(after, PAGE), queries.ended_after(after, PAGE)
     complete = newest
     for rows, last in ((events, "id"), (begun, "id"), (ended, "ended_version")):
         if len(rows) == PAGE:

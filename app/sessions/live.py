@@ -15,9 +15,10 @@ from app.clock import now, to_ms
 from app.errors import Invalid, NotFound
 from app.proxies.queries import by_ids as proxies_by_ids
 from app.sessions import queries, rows, statistics
+from app.sessions.events import EVENT_TYPES, EventFilter, count_events, event_versions, events_by_ids, timeline_versions
 from app.sessions.models import BotSession, EventType
 from app.sessions.operations import CLOCK
-from app.sessions.queries import EventFilter, Scope, SessionFilter
+from app.sessions.queries import Scope, SessionFilter
 from app.sessions.statistics import Totals
 from app.web import live
 from app.web.listing import Column, ListQuery
@@ -94,7 +95,7 @@ class SessionsPage(ListQuery):
 class EventsPage(ListQuery):
     """The Events page's URL; `session` is the bot's id of a session. With `follow=off` the page stands still."""
 
-    type: str = Field("", pattern=f"^(|{'|'.join(queries.EVENT_TYPES)})$")
+    type: str = Field("", pattern=f"^(|{'|'.join(EVENT_TYPES)})$")
     session: str = Field("", max_length=200)
     follow: str = Field("", pattern="^(|off)$")
 
@@ -112,7 +113,7 @@ class TimelinePage(ListQuery):
     """A page of a session's events."""
 
     id: int = Field(ge=1, lt=1 << 63)
-    type: str = Field("", pattern=f"^(|{'|'.join(queries.EVENT_TYPES)})$")
+    type: str = Field("", pattern=f"^(|{'|'.join(EVENT_TYPES)})$")
 
 
 def _offset(query: ListQuery, per_page: int | None = None) -> int:
@@ -181,7 +182,7 @@ def _render_heads(ids: Sequence[int]) -> Mapping[int, str]:
 
 def _head(row: rows.SessionRow) -> str:
     shots = EventFilter(event_type=EventType.SCREENSHOT, session_row=row.id)
-    count = queries.count_events(shots) if row.events <= MOST_COUNTED else None
+    count = count_events(shots) if row.events <= MOST_COUNTED else None
     first = {"error": _first(row, EventType.ERROR, row.errors), "screenshot": _first(row, EventType.SCREENSHOT, count or 0)}
     plain, json = rows.metadata(row)
     return _markup("sessions/_now.html", row=row, screenshots=count, first=first, plain=plain, json=json)
@@ -191,7 +192,7 @@ def _first(row: rows.SessionRow, kind: EventType, count: int) -> int | None:
     """The first event of a type, when it is on the first page of the timeline."""
     if not count or row.events > TIMELINE_PAGE:
         return None
-    found = queries.timeline_versions(row.id, kind, 1, 0)
+    found = timeline_versions(row.id, kind, 1, 0)
     return found[0][0] if found else None
 
 
@@ -199,7 +200,7 @@ def _timeline_keys(query_string: str, scope: Scope) -> list[live.Key]:
     query = TimelinePage.parse(query_string)
     if not queries.version_of(query.id, scope):
         return []
-    return queries.timeline_versions(query.id, query.type, TIMELINE_PAGE, _offset(query, TIMELINE_PAGE))
+    return timeline_versions(query.id, query.type, TIMELINE_PAGE, _offset(query, TIMELINE_PAGE))
 
 
 def timeline_counts(query_string: str, scope: Scope) -> dict[str, Any]:
@@ -207,11 +208,11 @@ def timeline_counts(query_string: str, scope: Scope) -> dict[str, Any]:
     query = TimelinePage.parse(query_string)
     if not queries.version_of(query.id, scope):
         return {}
-    return {"timeline": queries.count_events(EventFilter(event_type=query.type, session_row=query.id))}
+    return {"timeline": count_events(EventFilter(event_type=query.type, session_row=query.id))}
 
 
 def _render_steps(ids: Sequence[int]) -> Mapping[int, str]:
-    found = queries.events_by_ids(ids)
+    found = events_by_ids(ids)
     begun = queries.by_ids({event.session_row for event in found.values()})
     at = {row.id: row.started_at for row in begun.values()}
     return {i: _markup("sessions/_step.html", row=rows.event_row(e, at.get(e.session_row))) for i, e in found.items()}
@@ -230,7 +231,7 @@ TIMELINE = live.LiveList(
 def _event_keys(query_string: str, scope: Scope) -> list[live.Key]:
     query = EventsPage.parse(query_string)
     try:
-        return queries.event_versions(query.filter(scope), query.per_page, _offset(query))
+        return event_versions(query.filter(scope), query.per_page, _offset(query))
     except NotFound:
         return []
 
@@ -238,13 +239,13 @@ def _event_keys(query_string: str, scope: Scope) -> list[live.Key]:
 def event_counts(query_string: str, scope: Scope) -> dict[str, Any]:
     """How many events match a query of the feed."""
     try:
-        return {"total": queries.count_events(EventsPage.parse(query_string).filter(scope))}
+        return {"total": count_events(EventsPage.parse(query_string).filter(scope))}
     except NotFound:
         return {"total": 0}
 
 
 def _render_events(ids: Sequence[int]) -> Mapping[int, str]:
-    found = queries.events_by_ids(ids)
+    found = events_by_ids(ids)
     return {i: _markup("sessions/_event.html", row=rows.event_row(e)) for i, e in found.items()}
 
 

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
-from flask import Response, make_response, redirect, render_template, request
+from flask import Response, make_response, render_template, request
 from markupsafe import Markup
 
 from app.actors import Permission
 from app.clock import from_ms
-from app.errors import DomainError, NotFound
-from app.fleet import operations as saved
-from app.fleet.queries import get_view, saved_views, view_choices
+from app.errors import NotFound
 from app.proxies.queries import get_proxy
 from app.sessions import bp, queries, rows, statistics
+from app.sessions.events import events_by_ids, narrow_events, place_of_event
 from app.sessions.export import EVENT_EXPORT, SESSION_PAGE_EXPORT
-from app.sessions.forms import ViewForm
 from app.sessions.live import (
     DEVICES,
     EVENTS,
@@ -37,9 +35,8 @@ from app.sessions.models import BotSession, SessionStatus
 from app.sessions.queries import Scope
 from app.shapes import Fixed
 from app.tenants.queries import tenant_choices
-from app.web import access, export, live, pages
+from app.web import access, export, live, pages, saved
 from app.web.body import validate_query
-from app.web.forms import refused, show_error
 from app.web.listing import Listing
 from app.web.pages import Found, NavItem
 
@@ -49,6 +46,7 @@ CHART_HOURS, CHART_SHARES = 24, 5
 KINDS = tuple((kind.value, word) for kind, (word, _) in rows.TYPES.items())
 pages.add_nav(NavItem("Watch", "Sessions", "sessions.index", "robot", READ, "g w", queries.active_sessions, "sessions_active",
                       prefix="/sessions/"))  # fmt: skip
+saved.offer(bp, saved.SavedList("sessions", "/sessions/", "Sessions", "sessions", SessionsPage))
 Choices = tuple[tuple[str, str], ...]
 
 
@@ -109,12 +107,6 @@ def _chips(query: SessionsPage, listing: Listing, scope: Scope) -> tuple[Fixed[s
                  for name, value, label, text in found)  # fmt: skip
 
 
-def _views(query: SessionsPage) -> tuple[Fixed[str, Any], ...]:
-    who, current = access.actor(), query.canonical(paging=False)
-    found = view_choices("sessions", who.user_id or "")
-    return tuple(Fixed(name=v.name, href=f"/sessions/?{v.query}", active=current == v.query) for v in found)
-
-
 @bp.page("/sessions/", permission=READ)
 def index() -> Response:
     """Sessions: the page, or with HX-Request its table."""
@@ -125,8 +117,9 @@ def index() -> Response:
     if pages.is_fragment():
         response = make_response(render_template("sessions/_table.html", **context))
     else:
+        views = saved.tabs("sessions", "/sessions/", query, everything=False)
         only = urlencode({"tenant": query.tenant}) if query.tenant else ""
-        response = make_response(render_template("sessions/index.html", saved_views=_views(query), only=only,
+        response = make_response(render_template("sessions/index.html", saved_views=views, only=only,
                                                  page_title="Sessions", **context))  # fmt: skip
     response.headers["X-Rev"] = str(state.rev)
     return response
@@ -171,50 +164,6 @@ def charts() -> str:
     return render_template(template, page_title="Charts of sessions", **values)
 
 
-# -- saved views ---------------------------------------------------------------------------------------------------------
-
-
-def _view_page(form: ViewForm, query: str) -> dict[str, Any]:
-    who = access.actor()
-    return {"form": form, "query": query, "parts": parse_qsl(query), "views": saved_views("sessions", who.user_id or ""),
-            "page_title": "Saved views", "user_id": who.user_id, "is_admin": who.is_admin}  # fmt: skip
-
-
-@bp.page("/sessions/views/new", permission=Permission.SIGNED_IN)
-def new_view() -> str:
-    """Name the filters of the list."""
-    return render_template(
-        "sessions/view.html", **_view_page(ViewForm(), validate_query(SessionsPage, request).canonical(paging=False))
-    )
-
-
-@bp.page("/sessions/views/new", permission=Permission.SIGNED_IN, methods=("POST",))
-def save_view() -> Response:
-    """Save them as a tab, private or shared."""
-    form, query = ViewForm(), validate_query(SessionsPage, request).canonical(paging=False)
-    if form.validate():
-        try:
-            saved.save_view("sessions", form.name.data.strip(), query, form.shared.data, actor=access.actor())
-        except DomainError as error:
-            show_error(form, error)
-        else:
-            pages.toast(f"View {form.name.data.strip()} saved")
-            return make_response(redirect(f"/sessions/?{query}", 303))
-    context = _view_page(form, query)
-    return refused("sessions/view.html", context.pop("form"), **context)
-
-
-@bp.page("/sessions/views/<view_id>/delete", permission=Permission.SIGNED_IN, methods=("POST",))
-def delete_view(view_id: str) -> Response:
-    """Delete a saved view; it can be undone by saving it again."""
-    who = access.actor()
-    view = get_view(view_id, who.user_id or "", admin=who.is_admin)
-    undo = {"url": f"/sessions/views/new?{view.query}", "label": "Undo", "fields": {"name": view.name}}
-    saved.delete_view(view, actor=who)
-    pages.toast(f"View {view.name} deleted", undo=undo)
-    return make_response(redirect("/sessions/", 303))
-
-
 # -- one session ---------------------------------------------------------------------------------------------------------
 
 
@@ -233,7 +182,7 @@ def one(row_id: int) -> str:
     query = TimelinePage.parse(urlencode(given | {"id": row_id}))
     at = request.args.get("at", 0, int)
     if 0 < at < 10**18 and not query.type:
-        query = query.model_copy(update={"page": queries.place_of_event(row_id, at) // TIMELINE_PAGE + 1})
+        query = query.model_copy(update={"page": place_of_event(row_id, at) // TIMELINE_PAGE + 1})
     head, steps = live.snapshot(SESSION, f"id={row_id}", who.tenant_ids), live.snapshot(TIMELINE, query.view(), who.tenant_ids)
     total = timeline_counts(query.view(), who.tenant_ids).get("timeline", 0)
     src = f"/sessions/{row_id}/?{urlencode({k: v for k, v in (('page', query.page), ('type', query.type)) if v})}"
@@ -252,7 +201,7 @@ def one(row_id: int) -> str:
 def event(row_id: int, event_id: int) -> str:
     """One event with everything that the bot said of it."""
     row = _found(row_id)
-    found = queries.events_by_ids([event_id] if event_id < 10**18 else []).get(event_id)
+    found = events_by_ids([event_id] if event_id < 10**18 else []).get(event_id)
     if found is None or found.session_row != row.id:
         raise NotFound("Event not found")
     shown = rows.event_row(found, row.started_at)
@@ -283,7 +232,7 @@ def events() -> Response:
 def download_events() -> Response:
     """The same filters as CSV, newest first. Raises NotFound for a session that there is not."""
     wanted = validate_query(EventsPage, request).filter(pages.scope())
-    return export.stream(EVENT_EXPORT, lambda statement: queries.narrow_events(statement, wanted))
+    return export.stream(EVENT_EXPORT, lambda statement: narrow_events(statement, wanted))
 
 
 @bp.page("/sessions/errors", permission=READ)

@@ -1,8 +1,8 @@
 """CSV of a whole table, written by the database and streamed: Python only passes texts of many lines on. Newest rows first.
 
-SQLite is asked for chunks on a real thread: it formats them without Python's lock, and the process goes on serving meanwhile. All
-exports share one such thread and take turns. A chunk is as large as BUDGET_S allows, also when a filter matches hardly a row; each
-is a transaction of its own, and between two of them nothing is held.
+SQLite is asked for chunks on a real thread: it formats them without Python's lock, and the process goes on serving meanwhile.
+All exports share one such thread and take turns. A chunk is as large as BUDGET_S allows, also when a filter matches hardly a
+row; each is a transaction of its own, and between two of them nothing is held.
 
 PostgreSQL answers with one COPY. A client that reads slowly keeps its connection for as long as it reads, so the connection is
 taken out of the pool, and a process makes only MOST_COPIES of them at a time. A client that does not take a chunk in within
@@ -72,8 +72,8 @@ def stream(export: Export, narrow: Narrow) -> Response:
 
 
 def _cut_off_when_stalled(response: Response) -> None:
-    """Give the client a time to take each chunk in, where the server says which socket it is; afterwards it may rest as long as it
-    likes. Otherwise one that stopped reading would keep its export until TCP gives it up, which can take hours."""
+    """Give the client a time to take each chunk in, where the server says which socket it is; afterwards it may rest as long as
+    it likes. Otherwise one that stopped reading would keep its export until TCP gives it up, which can take hours."""
     client = request.environ.get("gunicorn.socket")
     if client is not None:
         before = client.gettimeout()

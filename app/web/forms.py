@@ -4,9 +4,18 @@ from typing import Any
 
 from flask import Response, make_response, render_template
 from flask_wtf import FlaskForm
+from wtforms import BooleanField, StringField
+from wtforms.validators import DataRequired, Length
 
 from app.errors import Conflict, DomainError, Invalid
 from app.extensions import db
+
+
+class ViewForm(FlaskForm):  # type: ignore[misc]
+    """Save a list's filters under a name."""
+
+    name = StringField("Name", [DataRequired(), Length(max=60)])
+    shared = BooleanField("For everybody", description="Others see it among their views too")
 
 
 def show_error(form: FlaskForm, error: DomainError) -> None:

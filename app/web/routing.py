@@ -50,6 +50,35 @@ def json_response(value: Any, status: int = 200) -> Response:
     return response
 
 
+@dataclass(frozen=True)
+class _Takes:
+    """What a JSON route reads before its view runs, and whether it begins a write."""
+
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+    max_body: int
+    writes: bool
+
+
+def _answering(view: View, takes: _Takes, status: int) -> View:
+    """The view with its input read and checked, its answer as a response, and the commit."""
+
+    @wraps(view)
+    def run(**path: Any) -> Response:
+        if takes.query is not None:
+            path["query"] = validate_query(takes.query, request)
+        if takes.body is not None:
+            path["body"] = validate_body(takes.body, request, takes.max_body)
+        if takes.writes:
+            begin_write()
+        value = view(**path)
+        response = value if isinstance(value, Response) else json_response(value, status)
+        commit()
+        return response
+
+    return run
+
+
 class Room(Blueprint):
     """A blueprint without `url_prefix`: every route spells its whole path and names the permission it needs."""
 
@@ -106,26 +135,14 @@ class Room(Blueprint):
         `documented` is the body's shape when the view reads it by itself."""
 
         def decorate(view: View) -> View:
-            @wraps(view)
-            def run(**path: Any) -> Response:
-                if query is not None:
-                    path["query"] = validate_query(query, request)
-                if body is not None:
-                    path["body"] = validate_body(body, request, max_body)
-                if method in UNSAFE and not hash_first:
-                    begin_write()
-                value = view(**path)
-                response = value if isinstance(value, Response) else json_response(value, status)
-                commit()
-                return response
-
             name = f"api_{endpoint or view.__name__}"
             title, _, more = (view.__doc__ or name).strip().partition("\n")
             self.declared.api.append(
                 ApiRoute(method, rule, f"{self.name}.{name}", permission, title, body or documented, query, returns, status,
                          " ".join(more.split()), media)
             )  # fmt: skip
-            self._add(rule, name, run, permission, (method,))
+            takes = _Takes(body, query, max_body, writes=method in UNSAFE and not hash_first)
+            self._add(rule, name, _answering(view, takes, status), permission, (method,))
             return view
 
         return decorate

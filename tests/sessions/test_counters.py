@@ -20,10 +20,11 @@ from app.errors import NotFound
 from app.journal.queries import first_broken_link
 from app.sessions import retention, statistics
 from app.sessions.counters import error_key, normalised
+from app.sessions.events import EventFilter, count_events, page_of_events
 from app.sessions.models import BotSession, EventType
 from app.sessions.operations import store
 from app.sessions.pieces import NewEvent, NewSession, Outcome, Piece
-from app.sessions.queries import EventFilter, SessionFilter, count_events, page_of_events, page_of_sessions
+from app.sessions.queries import SessionFilter, page_of_sessions
 from app.sessions.writer import writer_of
 from app.tenants.operations import create_tenant
 from app.vault import Vault

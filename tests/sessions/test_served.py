@@ -106,11 +106,11 @@ def test_a_flood_is_stored_or_answered_429(served: Server) -> None:
         most = max(most, served.memory())
         threads[0].join(0.1)
     assert len(taken) + 1000 * len(refused) == FLOOD
-    assert len(taken) == len(set(taken)) >= FLOOD // 2
-    assert refused
+    assert len(taken) == len(set(taken)) >= 20_000  # as many as may wait
     assert {answer.status_code for answer in refused} == {429}
-    assert refused[0].json() == {"error": f"Rate limit exceeded: {requests // 2} per 1 minute"}
-    assert int(refused[0].headers["Retry-After"]) >= 1
+    said = {answer.json()["error"].removeprefix("Rate limit exceeded: ") for answer in refused}
+    assert said <= {f"{requests // 2} per 1 minute", "more than can be stored just now"}
+    assert min(int(answer.headers["Retry-After"]) for answer in refused) >= 1
     assert admin.get(f"/api/sessions/{name}").json()["event_count"] == len(taken)
     assert admin.get(f"/api/events?session_id={name}&per_page=1").json()["total"] == len(taken)
     assert most < 300 << 20
