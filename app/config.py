@@ -28,6 +28,7 @@ EXAMPLE_SECRETS = frozenset(
     }
 )
 CONNECTOR_NAMES = ("BINNACLE_SERVER", "BINNACLE_KEY", "BINNACLE_CONNECTOR_")  # the connector's own, on the same machine
+COMMAND_NAMES = ("BINNACLE_NEW_PASSWORD",)  # read by one command of the command line, not kept as a setting
 FILE_SETTINGS = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BINNACLE_ADMIN_PASSWORD")
 
 
@@ -199,7 +200,8 @@ def _line(where: tuple[int | str, ...], what: str) -> str:
 def _refuse_unknown_names() -> None:
     known = {str(f.alias) for f in Settings.model_fields.values()} | {f"{n}_FILE" for n in FILE_SETTINGS}
     for name in os.environ:
-        if name.startswith("BINNACLE_") and name not in known and not name.startswith(CONNECTOR_NAMES):
+        others = name.startswith(CONNECTOR_NAMES) or name in COMMAND_NAMES
+        if name.startswith("BINNACLE_") and name not in known and not others:
             raise ConfigError(f"{name}: no such setting; the settings are {', '.join(sorted(known))}")
 
 

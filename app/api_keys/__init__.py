@@ -11,6 +11,7 @@ def init_app(app: Flask) -> None:
     """Let the authenticator read keys."""
     from app.api_keys import operations, queries
     from app.auth import authenticator
+    from app.auth.operations import end_hooks
     from app.fleet.operations import deletion_hooks
     from app.web import access
 
@@ -18,3 +19,5 @@ def init_app(app: Flask) -> None:
     access.set_known_keys(queries.known_actor)
     if operations.note_change not in deletion_hooks:
         deletion_hooks.append(operations.note_change)
+    if operations.note_change not in end_hooks:
+        end_hooks.append(operations.note_change)

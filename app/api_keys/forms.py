@@ -5,15 +5,16 @@ from wtforms import BooleanField, IntegerField, SelectField, SelectMultipleField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional
 
 from app.actors import Role
+from app.web.forms import choices
 
-LIVES = [("", "Never"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year")]
+LIVES = choices(("", "Never"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year"))
 
 
 class KeyForm(FlaskForm):  # type: ignore[misc]
     """Create an `itk_` key."""
 
     name = StringField("Name", [DataRequired(), Length(max=200)], description="What will use it")
-    role = SelectField("Role", choices=[(r.value, r.value.capitalize()) for r in Role], default=Role.READONLY.value)
+    role = SelectField("Role", choices=choices(*((r.value, r.value.capitalize()) for r in Role)), default=Role.READONLY.value)
     all_tenants = BooleanField("All tenants", default=True)
     tenants = SelectMultipleField("Only these tenants", choices=[])
     expires = SelectField("Expires", choices=LIVES, default="90")

@@ -6,9 +6,10 @@ from datetime import datetime
 from uuid import uuid4
 
 from sqlalchemy import Boolean, Column, ForeignKey, Integer, String, Table
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship
 
 from app.actors import Role
+from app.auth.models import User
 from app.clock import now
 from app.database import Base, UtcDateTime, enum_column
 from app.tenants.models import Tenant
@@ -46,14 +47,29 @@ class ApiKey(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
+    maker: Mapped[User | None] = relationship(
+        primaryjoin=lambda: foreign(ApiKey.created_by) == User.id, viewonly=True, uselist=False
+    )
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether it ended with its maker: a person's key works while that person may sign in. A computer's own key goes on, and
+        so does one that was made on the command line."""
+        return self.computer_id is None and self.created_by is not None and (self.maker is None or not self.maker.is_active)
+
     @property
     def tenant_scope(self) -> frozenset[str] | None:
         """The ids of the tenants the key may see; None means all."""
         return None if self.all_tenants else frozenset(tenant.id for tenant in self.tenants)
 
+    def ended_at(self, moment: datetime) -> datetime | None:
+        """When it was revoked or expired, if it was."""
+        ends = [at for at in (self.revoked_at, self.expires_at) if at is not None and at <= moment]
+        return min(ends, default=None)
+
     def is_active(self, moment: datetime) -> bool:
         """Whether it still opens anything."""
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > moment)
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > moment) and not self.is_orphan
 
 
 def _base62(number: int, width: int) -> str:

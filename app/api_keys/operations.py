@@ -58,8 +58,8 @@ def create_host_key(
     return _add(key, make_key(HOST), actor, tenant_id, computer=computer_uuid)
 
 
-def note_change(_computers: object = None) -> None:
-    """Let every process read the keys anew; in the transaction that changes them (or deletes the computers they belong to)."""
+def note_change(_owner: object = None) -> None:
+    """Let every process read the keys anew; in the transaction that changes them, or the computers or people they belong to."""
     tick(queries.CLOCK)
     queries.forget_cached()
 

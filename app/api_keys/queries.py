@@ -5,10 +5,11 @@ from time import monotonic
 
 from cachetools import TTLCache
 from sqlalchemy import bindparam, or_, select, update
-from sqlalchemy.orm import lazyload
+from sqlalchemy.orm import joinedload, lazyload
 
 from app.actors import Actor, ActorKind, Role
 from app.api_keys.models import ApiKey, looks_right
+from app.auth.models import User
 from app.auth.queries import digest
 from app.clock import now
 from app.database import session, unit_of_work
@@ -23,7 +24,8 @@ USED_EVERY = timedelta(minutes=1)
 _known: TTLCache[str, tuple[Actor | None, datetime | None]] = TTLCache(maxsize=20_000, ttl=CACHE_S)
 
 # Its tenants are read only when the key is limited to some.
-_BY_HASH = select(ApiKey).where(ApiKey.key_hash == bindparam("hashed")).options(lazyload(ApiKey.tenants))
+_MAKER = joinedload(ApiKey.maker).lazyload(User.tenants)
+_BY_HASH = select(ApiKey).where(ApiKey.key_hash == bindparam("hashed")).options(lazyload(ApiKey.tenants), _MAKER)
 
 
 class _Seen:
@@ -96,7 +98,7 @@ def _uuid_of(computer_id: int | None) -> str | None:
 
 def list_keys(actor: Actor, *, own: bool, q: str = "", computer_id: int | None = None) -> list[ApiKey]:
     """Keys, newest first: one's own, or (for admins) all."""
-    query = select(ApiKey).order_by(ApiKey.created_at.desc(), ApiKey.id)
+    query = select(ApiKey).options(_MAKER).order_by(ApiKey.created_at.desc(), ApiKey.id)
     if own:
         query = query.where(ApiKey.created_by == actor.user_id)
     if computer_id is not None:

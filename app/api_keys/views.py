@@ -1,6 +1,6 @@
 """`/settings/api-keys`: keys of both kinds; a secret is shown once."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Response, make_response, redirect, render_template, request
@@ -8,15 +8,17 @@ from flask import Response, make_response, redirect, render_template, request
 from app.actors import Permission, Role
 from app.api_keys import bp, operations, queries
 from app.api_keys.forms import KeyForm
+from app.api_keys.models import ApiKey
 from app.clock import now
 from app.errors import DomainError
 from app.fleet.queries import by_ids
 from app.tenants.queries import tenant_choices
 from app.web import access, pages
-from app.web.forms import refused, show_error
+from app.web.forms import named, refused, show_error
 
 TEMPLATE = "api_keys/index.html"
 PAGE = 50
+SHOWN_AFTER_ITS_END = timedelta(days=7)
 pages.add_settings(pages.SettingsTab("api-keys", "API keys", "/settings/api-keys", Permission.KEYS_READ, place=30))
 
 
@@ -24,19 +26,29 @@ def _context() -> dict[str, Any]:
     who, moment = access.actor(), now()
     q, of, page = request.args.get("q", "").strip()[:200], request.args.get("of", ""), pages.page_number()
     found = queries.list_keys(who, own=not who.is_admin, q=q)
-    wanted = [k for k in found if (k.computer_id is not None) == (of == "computers")]
+    past = request.args.get("past") == "1"
+    of_kind = [k for k in found if (k.computer_id is not None) == (of == "computers")]
+    wanted = [k for k in of_kind if past or (k.ended_at(moment) or moment) > moment - SHOWN_AFTER_ITS_END]
     keys = wanted[(page - 1) * PAGE : page * PAGE]
     computers = by_ids({k.computer_id for k in keys if k.computer_id is not None})
     rows = [{"key": k, "computer": computers.get(k.computer_id or 0), "active": k.is_active(moment),
-             "state": "enabled" if k.is_active(moment) else "revoked" if k.revoked_at else "expired"} for k in keys]  # fmt: skip
-    return {"rows": rows, "q": q, "of": of, "page": page, "pages": max(1, -(-len(wanted) // PAGE)), "per_page": PAGE,
-            "total": len(wanted), "others": len(found) - len(wanted), "page_title": "API keys",
-            "is_admin": who.is_admin}  # fmt: skip
+             "state": _state(k, moment)} for k in keys]  # fmt: skip
+    return {"rows": rows, "q": q, "of": of, "past": past, "hidden": len(of_kind) - len(wanted), "page": page,
+            "pages": max(1, -(-len(wanted) // PAGE)), "per_page": PAGE, "total": len(wanted), "others": len(found) - len(of_kind),
+            "page_title": "API keys", "is_admin": who.is_admin}  # fmt: skip
+
+
+def _state(key: ApiKey, moment: datetime) -> str:
+    if key.is_active(moment):
+        return "enabled"
+    if key.revoked_at:
+        return "revoked"
+    return "expired" if key.ended_at(moment) else "disabled"
 
 
 def _form() -> KeyForm:
     form = KeyForm()
-    form.tenants.choices = [(t["id"], t["name"]) for t in tenant_choices(access.actor().tenant_ids)]
+    form.tenants.choices = named(tenant_choices(access.actor().tenant_ids))
     return form
 
 

@@ -14,8 +14,11 @@ from app.clock import now
 from app.database import begin_write
 from app.errors import Forbidden, Invalid, Malformed, Unauthenticated
 from app.factory import settings_of
+from app.logging import get_logger
 from app.web import access, limits
 from app.web.body import field_errors, validate_body
+
+log = get_logger(__name__)
 
 
 @bp.api("POST", "/api/v1/auth/register", permission=Permission.PUBLIC, body=Register, returns=UserOut, status=201,
@@ -26,6 +29,11 @@ def register(body: Register) -> UserOut:
     settings = settings_of(current_app)
     invitation = queries.open_invitation(body.invitation, now()) if body.invitation else None
     if invitation is None and (settings.network_mode or body.invitation):
+        raise Forbidden("Registration is by invitation")
+    if invitation is None and not authenticator.is_local_request(request):
+        # Bound to loopback behind a proxy: "anybody on this machine" would be anybody at all (contracts/README.md).
+        log.warning("registration refused: it came through a proxy or by a foreign name, though Binnacle is bound to loopback; "
+                    "see README, Open it to the network", address=access.address(), host=request.host)  # fmt: skip
         raise Forbidden("Registration is by invitation")
     role = invitation.role if invitation else settings.registration_role
     scope = invitation.tenant_ids.split(",") if invitation and invitation.tenant_ids is not None else None

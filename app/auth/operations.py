@@ -1,7 +1,7 @@
 """What can be done with users and logins. Hashing happens outside write transactions: see `passwords`."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,6 +18,7 @@ from app.passwords import check_strength, hash_password, verify_password
 from app.tenants.queries import require_tenant
 
 INVITATION_LIFE = timedelta(days=7)
+end_hooks: list[Callable[[User], None]] = []  # what rooms above do when a user is disabled, enabled again or deleted
 
 
 def subject_of(user: User) -> Subject:
@@ -127,6 +128,11 @@ def _end_everything(user: User) -> None:
     session().execute(update(LoginSession).where(LoginSession.user_id == user.id).values(ended_at=now()))
 
 
+def _tell(user: User) -> None:
+    for hook in end_hooks:
+        hook(user)
+
+
 def change_password(user_id: str, new: str, old: str | None, *, actor: Actor) -> User:
     """Set a password and end all logins and tokens. `old` is checked unless None. Begins its own write after hashing."""
     user = queries.get_user(user_id)
@@ -172,6 +178,8 @@ def update_user(
     after = {"role": user.role.value, "is_active": user.is_active, "all_tenants": user.all_tenants}
     if after != before or set_tenants:
         _end_everything(user)
+    if after["is_active"] != before["is_active"]:
+        _tell(user)
     record("user.updated", actor, subject_of(user), before=before, after=after)
     return user
 
@@ -184,6 +192,7 @@ def delete_user(user: User, *, actor: Actor) -> None:
         raise Conflict("This is the last admin; name another one first")
     record("user.deleted", actor, subject_of(user))
     session().delete(user)
+    _tell(user)
     queries.forget_logins()
 
 

@@ -13,7 +13,7 @@ from app.database import begin_write
 from app.errors import DomainError
 from app.tenants.queries import tenant_choices
 from app.web import access, pages
-from app.web.forms import refused, show_error
+from app.web.forms import named, refused, show_error
 
 pages.add_settings(
     pages.SettingsTab("account", "Account", "/settings/account", Permission.SIGNED_IN, place=0),
@@ -23,7 +23,7 @@ LIST, ONE = "auth/users.html", "auth/user.html"
 
 
 def _choices(form: Any) -> Any:
-    form.tenants.choices = [(t["id"], t["name"]) for t in tenant_choices(None)]
+    form.tenants.choices = named(tenant_choices(None))
     return form
 
 

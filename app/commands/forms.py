@@ -7,6 +7,7 @@ from wtforms import BooleanField, IntegerField, SelectField, StringField, TextAr
 from wtforms.validators import DataRequired, InputRequired, Length, NumberRange
 
 from app.commands.operations import MAX_COMMAND, SHELLS
+from app.web.forms import choices
 
 MAX_TIMEOUT = 86_400
 
@@ -20,7 +21,7 @@ class CommandForm(FlaskForm):  # type: ignore[misc]
     """What to run and how."""
 
     command = TextAreaField("Command", [DataRequired("Type a command"), Length(max=MAX_COMMAND)], filters=[_plain])
-    shell = SelectField("Shell", choices=[("", "The computer's own"), *((name, name) for name in SHELLS)])
+    shell = SelectField("Shell", choices=choices(("", "The computer's own"), *((name, name) for name in SHELLS)))
     timeout = IntegerField("Time limit, seconds", [InputRequired(), NumberRange(1, MAX_TIMEOUT)], default=60)
     cwd = StringField("Working directory", [Length(max=4096)], filters=[lambda text: _plain(text).strip()])
     queue = BooleanField(

@@ -18,7 +18,7 @@ from app.factory import ROOT, settings_of
 from app.fleet.queries import by_ids
 from app.tenants.queries import tenant_choices
 from app.web import access, pages
-from app.web.forms import refused, show_error
+from app.web.forms import named, refused, show_error
 
 
 def _address() -> str:
@@ -28,7 +28,7 @@ def _address() -> str:
 
 def _form() -> EnrolForm:
     form = EnrolForm()
-    form.tenant_id.choices = [(t["id"], t["name"]) for t in tenant_choices(access.actor().tenant_ids)]
+    form.tenant_id.choices = named(tenant_choices(access.actor().tenant_ids))
     if request.method == "GET" and pages.current_tenant():
         form.tenant_id.data = pages.current_tenant()
     return form

@@ -5,6 +5,7 @@ from wtforms import IntegerField, SelectField, StringField
 from wtforms.validators import DataRequired, Length, NumberRange, Optional
 
 from app.fleet.models import ComputerKind
+from app.web.forms import choices
 
 
 class ComputerForm(FlaskForm):  # type: ignore[misc]
@@ -12,7 +13,7 @@ class ComputerForm(FlaskForm):  # type: ignore[misc]
 
     name = StringField("Name", [DataRequired(), Length(max=200)])
     tenant_id = SelectField("Tenant", choices=[])
-    kind = SelectField("Kind", choices=[(k.value, k.value.capitalize()) for k in ComputerKind])
+    kind = SelectField("Kind", choices=choices(*((k.value, k.value.capitalize()) for k in ComputerKind)))
     tags = StringField("Tags", [Length(max=2000)], description="Separated by spaces")
     host = StringField("Address", [Optional(), Length(max=255)], description="Shown until the connector reports one")
     port = IntegerField("Port", [Optional(), NumberRange(1, 65535)])

@@ -18,7 +18,7 @@ from app.shapes import Fixed
 from app.tenants.queries import tenant_choices
 from app.web import access, bulk, csv, live, pages, saved
 from app.web.body import validate_query
-from app.web.forms import refused, show_error
+from app.web.forms import named, refused, show_error
 from app.web.listing import Listing
 from app.web.pages import NavItem
 
@@ -139,7 +139,7 @@ def _computer_form(row: Computer | None = None) -> ComputerForm:
         name=row.name, tenant_id=row.tenant_id, kind=row.kind.value, tags=" ".join(row.tags), host=row.host, port=row.port,
         primary_user=row.primary_user if row.primary_user_fixed else "",
     )  # fmt: skip
-    form.tenant_id.choices = [(t["id"], t["name"]) for t in tenant_choices(access.actor().tenant_ids)]
+    form.tenant_id.choices = named(tenant_choices(access.actor().tenant_ids))
     return form
 
 

@@ -68,8 +68,8 @@ def _end_matching(viewers: Sequence[Watched], entry: JournalEntry) -> None:
             hit = same_login or (bool(token) and who.token_id == token)
         elif entry.type == "user.updated":
             hit = who.user_id == entry.subject_id and entry.data.get("before") != entry.data.get("after")
-        else:
-            hit = who.is_person and who.user_id == entry.subject_id
+        else:  # whoever is deleted takes the keys along that they made
+            hit = (who.is_person or entry.type == "user.deleted") and who.user_id == entry.subject_id
         if hit:
             viewer.close(POLICY_VIOLATION, "signed out")
 

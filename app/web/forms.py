@@ -1,14 +1,26 @@
 """What all forms share: domain errors shown at their field, and the answer of a form that does not fit (422)."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flask import Response, make_response, render_template
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, StringField
+from wtforms.fields import SelectChoice
 from wtforms.validators import DataRequired, Length
 
 from app.errors import Conflict, DomainError, Invalid
 from app.extensions import db
+
+
+def choices(*pairs: tuple[str, str]) -> list[SelectChoice]:
+    """The options of a select field from (value, label)."""
+    return [SelectChoice(value, label) for value, label in pairs]
+
+
+def named(things: Iterable[Mapping[str, str]]) -> list[SelectChoice]:
+    """The options for things with an `id` and a `name`, such as tenants."""
+    return choices(*((thing["id"], thing["name"]) for thing in things))
 
 
 class ViewForm(FlaskForm):  # type: ignore[misc]

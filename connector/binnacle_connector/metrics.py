@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -15,6 +16,7 @@ from . import disks
 from .log import logger
 
 MAX_INTERFACES = 200
+NET = Path("/sys/class/net")
 
 
 class Traffic(NamedTuple):
@@ -66,13 +68,29 @@ def traffic() -> dict[str, Traffic]:
     return {name: Traffic(counters[name].bytes_sent, counters[name].bytes_recv) for name in names}
 
 
+def counted(names: Iterable[str], net: Path = NET) -> set[str]:
+    """The interfaces whose traffic this computer has with others.
+
+    What a bridge, a bond, a VLAN, a tunnel or a container's cable carries goes through a network card, too, and would
+    count twice. Where there is no card, as in a container, all count.
+    """
+    every = set(names)
+    if sys.platform == "darwin":
+        return {name for name in every if name.startswith("en")} or every
+    if os.name == "nt":
+        return {name for name in every if not name.startswith("vEthernet")} or every
+    cards = {name for name in every if (net / name / "device").exists()}
+    # A card whose master is a card as well hands its traffic on to that one (accelerated network of virtual machines).
+    return {name for name in cards if not (net / name / "master" / "device").exists()} or every
+
+
 class Sampler:
     """Takes samples; rates and the CPU's percentage are over the time since the one before."""
 
     def __init__(self) -> None:
         self._rates = Rates()
         psutil.cpu_percent(interval=None)
-        self._part("network_rates", lambda: self._rates.update(traffic(), time.monotonic()))
+        self._part("network_rates", lambda: self._rate(traffic()))
 
     def sample(self) -> dict[str, Any]:
         """A sample of now; parts that cannot be read are left out. Without CPU or memory: OSError, psutil.Error."""
@@ -93,13 +111,17 @@ class Sampler:
             "process_count": lambda: len(psutil.pids()),
             "disk_usage": disks.usage,
             "network": lambda: [{"interface": name[:1000], **now._asdict()} for name, now in counters.items()],
-            "network_rates": lambda: self._rates.update(counters, time.monotonic()),
+            "network_rates": lambda: self._rate(counters),
         }
         for name, read in parts.items():
             value = self._part(name, read)
             if value is not None:
                 sample[name] = value
         return sample
+
+    def _rate(self, counters: Mapping[str, Traffic]) -> dict[str, float] | None:
+        own = counted(counters)
+        return self._rates.update({name: counters[name] for name in own}, time.monotonic())
 
     @staticmethod
     def _part(name: str, read: Callable[[], Any]) -> Any:

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs the Binnacle connector on this computer and enrols it. Running it again updates the connector.
 #
-#   curl -fsSL {{ address }}/install.sh | sudo sh -s -- --token TOKEN [--prefix DIR] [--no-service]
+#   curl -fsSL {{ address }}/install.sh | sudo sh -s -- --token TOKEN [--prefix DIR] [--no-service] [--no-commands]
 #
+# The connector runs as root, and so do the commands that the console sends to it; with --no-commands it refuses them all.
 # BINNACLE_TOKEN may hold the token instead. Nothing is done until the last line has been read.
 set -eu
 
@@ -47,7 +48,7 @@ start_plainly() { # no systemd: a process that lasts until the next restart of t
 }
 
 main() {
-    token=${BINNACLE_TOKEN:-} prefix=$DEFAULT service=yes
+    token=${BINNACLE_TOKEN:-} prefix=$DEFAULT service=yes commands=yes
     while [ $# -gt 0 ]; do
         case $1 in
             --token) [ $# -ge 2 ] || die "--token needs a value"; token=$2; shift 2 ;;
@@ -55,7 +56,8 @@ main() {
             --prefix) [ $# -ge 2 ] || die "--prefix needs a folder"; prefix=$2; shift 2 ;;
             --prefix=*) prefix=${1#*=}; shift ;;
             --no-service) service=no; shift ;;
-            *) die "unknown option $1; use --token TOKEN [--prefix DIR] [--no-service]" ;;
+            --no-commands) commands=no; shift ;;
+            *) die "unknown option $1; use --token TOKEN [--prefix DIR] [--no-service] [--no-commands]" ;;
         esac
     done
     case $prefix in /*) ;; *) prefix=$PWD/$prefix ;; esac
@@ -76,10 +78,11 @@ main() {
     else
         BINNACLE_TOKEN=$token "$connector" enrol --server "$ADDRESS" --config "$config" --state-dir "$state" || exit 1
     fi
-    set -- "$connector" --config "$config" --state-dir "$state"
-    if [ "$service" = no ]; then say "not started. To run it:  $*"
-    elif [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ]; then "$connector" install --config "$config" --state-dir "$state"
-    else start_plainly "$@"
+    set -- --config "$config" --state-dir "$state"
+    [ "$commands" = yes ] || set -- "$@" --no-commands
+    if [ "$service" = no ]; then say "not started. To run it:  $connector $*"
+    elif [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ]; then "$connector" install "$@"
+    else start_plainly "$connector" "$@"
     fi
     say "done; this computer is at $ADDRESS/fleet/"
 }

@@ -9,7 +9,7 @@ from conftest import Cast
 from factories import make_computer, make_host_key
 
 from app.api_keys.models import ALPHABET, ApiKey, looks_right, make_key
-from app.database import Base, session
+from app.database import Base, session, unit_of_work
 
 
 def test_a_host_key_is_made_as_documented_and_shown_once(cast: Cast) -> None:
@@ -148,3 +148,42 @@ def test_a_time_without_a_zone_is_utc_and_one_past_the_calendar_is_422(cast: Cas
     assert made.json["expires_at"] == "2099-01-01T00:00:00Z"
     for never in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"):
         assert alice.post("/api/v1/api-keys", json={"name": "x", "expires_at": never}).status_code == 422
+
+
+def test_a_persons_keys_stop_while_the_person_is_disabled_and_a_computers_key_goes_on(cast: Cast) -> None:
+    alice, client, push = cast.client("alice"), cast.app.test_client(), {"cpu_percent": 1.0, "memory_percent": 1.0}
+    with cast.app.app_context():
+        uuid = make_computer("prod", tenant_id=cast.acme)[1]
+    host = cast.client("bob").post("/api/v1/api-keys", json={"server_id": uuid, "name": "agent"}).json["key"]
+    script = cast.client("bob").post("/api/v1/api-keys", json={"name": "script", "role": "user"}).json
+
+    def works(secret: str, path: str = "/api/v1/servers") -> bool:
+        return bool(client.get(path, headers={"X-API-Key": secret}).status_code == 200)
+
+    assert works(script["key"])
+    user = f"/api/v1/users/{cast.users['bob']}"
+    alice.put(user, json={"is_active": False})
+    assert not works(script["key"])
+    assert alice.get(f"/api/v1/api-keys/{script['id']}").json["is_active"] is False
+    assert "its maker cannot sign in" in cast.browser("alice").get("/settings/api-keys").text
+    assert client.post("/api/v1/metrics", json=push, headers={"X-API-Key": host}).status_code == 201
+    alice.put(user, json={"is_active": True})
+    assert works(script["key"]), "whoever is back has the keys back"
+    assert alice.delete(user).status_code == 204
+    assert not works(script["key"])
+    assert works(host, "/api/v1/api-keys/me")
+
+
+def test_keys_that_ended_long_ago_are_shown_when_asked_for(cast: Cast) -> None:
+    alice = cast.client("alice")
+    ids = {name: alice.post("/api/v1/api-keys", json={"name": name}).json["id"] for name in ("of-today", "of-last-week", "lives")}
+    for name in ("of-today", "of-last-week"):
+        alice.delete(f"/api/v1/api-keys/{ids[name]}")
+    with cast.app.app_context(), unit_of_work():
+        session().get(ApiKey, ids["of-last-week"]).revoked_at = datetime.now(UTC) - timedelta(days=8)
+    browser = cast.browser("alice")
+    page = browser.get("/settings/api-keys").text
+    assert "of-today" in page
+    assert "of-last-week" not in page
+    assert "Show 1 more that ended more than 7 days ago" in page
+    assert "of-last-week" in browser.get("/settings/api-keys?past=1").text

@@ -29,7 +29,7 @@ FILES = {
         hub live registry rows rule_schemas shown viewer work
     """,
     "entrance": """
-        api asked bootstrap bulk session users views watch ws
+        api asked bootstrap bulk session silences thresholds users views watch ws
     """,
 }
 LAYER_OF = {name: layer for layer, names in FILES.items() for name in names.split()}

@@ -214,6 +214,21 @@ def test_registration_in_network_mode_is_by_invitation(cast: Cast, monkeypatch: 
     assert client.post("/api/auth/register", json=again).status_code == 403
 
 
+@pytest.mark.parametrize("came", [{"X-Forwarded-For": "203.0.113.9"}, {"Forwarded": "for=203.0.113.9"}, {"X-Real-IP": "203.0.113.9"},
+                                  {"Via": "1.1 proxy"}, {"Host": "binnacle.example.com"}, {"Origin": "https://evil.example"}])  # fmt: skip
+@BOTH
+def test_in_local_mode_registration_is_for_this_machine_only_also_behind_a_proxy(
+    app: Flask, base: str, came: dict[str, str]
+) -> None:
+    """A loopback bind behind a reverse proxy must not be open to the world."""
+    body = {"username": "john_doe", "email": "john@example.com", "password": "secure_password_of_john"}
+    answer = app.test_client().post(f"{base}/register", json=body, headers=came)
+    assert (answer.status_code, answer.json) == (403, {"detail": "Registration is by invitation"})
+    for number, host in enumerate(("127.0.0.1:8000", "localhost:8000", "[::1]:8000")):
+        body |= {"username": f"john{number}", "email": f"john{number}@example.com"}
+        assert app.test_client().post(f"{base}/register", json=body, headers={"Host": host}).status_code == 201, host
+
+
 def test_admin_only_is_403_in_the_documents_words(cast: Cast) -> None:
     answer = cast.client("bob").get("/api/v1/users")
     assert answer.status_code == 403

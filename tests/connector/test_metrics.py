@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pytest
-from binnacle_connector import disks
-from binnacle_connector.metrics import Rates, Sampler, Traffic, is_loopback
+from binnacle_connector import disks, metrics
+from binnacle_connector.metrics import Rates, Sampler, Traffic, counted, is_loopback
 from binnacle_connector.sampler import Schedule
 
 
@@ -117,3 +118,35 @@ def test_timestamps_are_those_of_the_moment() -> None:
     before = time.time()
     taken = datetime.fromisoformat(Sampler().sample()["timestamp"].replace("Z", "+00:00")).timestamp()
     assert before - 0.001 <= taken <= time.time()
+
+
+CARDS = {"eth0": "", "eth1": "bond0", "eth2": "bond0", "wlan0": "", "enp3": "br0", "vf0": "eth0"}  # each with its master
+OTHERS = ("bond0", "br0", "docker0", "br-1a2b", "veth1a2b", "virbr0", "eth0.10", "wg0", "tun0", "dummy0")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /sys as Linux has it")
+def test_what_goes_over_a_card_counts_once(tmp_path) -> None:
+    for name in (*CARDS, *OTHERS):
+        (tmp_path / name).mkdir()
+    for name, master in CARDS.items():
+        (tmp_path / name / "device").mkdir()
+        if master:
+            (tmp_path / name / "master").symlink_to(tmp_path / master)
+    assert counted([*CARDS, *OTHERS], tmp_path) == {"eth0", "eth1", "eth2", "wlan0", "enp3"}
+    assert counted(["eth0", "docker0"], tmp_path / "nothing") == {"eth0", "docker0"}, "a container has no card"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /sys as Linux has it")
+def test_a_bridge_is_listed_and_not_counted(tmp_path, monkeypatch) -> None:
+    for name in ("eth0", "docker0"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "eth0" / "device").mkdir()
+    monkeypatch.setattr(metrics.counted, "__defaults__", (tmp_path,))
+    shown = {"docker0": Traffic(0, 0), "eth0": Traffic(0, 0)}
+    monkeypatch.setattr(metrics, "traffic", lambda: dict(shown))
+    sampler = Sampler()
+    shown |= {"docker0": Traffic(10**9, 10**9), "eth0": Traffic(1000, 500)}
+    sample = sampler.sample()
+    assert [one["interface"] for one in sample["network"]] == ["docker0", "eth0"]
+    assert 0 < sample["network_rates"]["recv_per_s"] < sample["network_rates"]["sent_per_s"]
+    assert sample["network_rates"]["sent_per_s"] == pytest.approx(2 * sample["network_rates"]["recv_per_s"], rel=0.01)

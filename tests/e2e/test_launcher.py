@@ -148,6 +148,19 @@ def test_a_wrong_setting_ends_the_start_and_is_named(tmp_path: Path, setting: st
     assert time.monotonic() - started < 30, "it tried again and again"
 
 
+def test_settings_are_checked_before_the_port_is_opened(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        env = {"PATH": os.environ["PATH"], "BINNACLE_DATA_DIR": str(tmp_path), "BINNACLE_LOG_LEVEL": "loud",
+               "BINNACLE_BIND": f"127.0.0.1:{other.getsockname()[1]}"}  # fmt: skip
+        done = subprocess.run([sys.executable, "-m", "gunicorn", "-c", "app/gunicorn_conf.py", "wsgi:app"], cwd=ROOT, env=env,
+                              capture_output=True, text=True, timeout=40)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("binnacle: BINNACLE_LOG_LEVEL"), done.stderr
+    assert "in use" not in done.stderr
+
+
 def test_network_mode_without_a_secret_is_refused(tmp_path: Path) -> None:
     status, words = launch(tmp_path, BINNACLE_BIND=f"0.0.0.0:{free_port()}")
     assert status != 0 and "SECRET_KEY must be 32 bytes or more" in words, words

@@ -77,3 +77,8 @@ def test_loopback_is_local_mode(bind: str, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_documents_database_url_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://username:password@host:5432/database")
     assert load_settings().sqlalchemy_url == "postgresql+psycopg://username:password@host:5432/database"
+
+
+def test_the_password_of_the_command_line_is_no_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BINNACLE_NEW_PASSWORD", "a-long-enough-password")
+    load_settings()
