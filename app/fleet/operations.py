@@ -10,7 +10,7 @@ from app.actors import SYSTEM, Actor
 from app.bulk_sql import BulkUpdate
 from app.clock import now
 from app.database import insert_ignore, session, upsert
-from app.errors import field_error
+from app.errors import NotFound, field_error
 from app.fleet import queries
 from app.fleet.models import (
     Computer,
