@@ -1,6 +1,5 @@
 """Contract 002 `POST /api/v1/commands/{server_id}`."""
 
-import time
 from typing import Any
 
 from flask import Response, current_app
@@ -9,8 +8,8 @@ from app.actors import Permission
 from app.commands import bp, operations
 from app.commands.driver import COMMAND
 from app.commands.schemas import CommandIn, CommandOut
-from app.connectors.dispatcher import check_connected, dispatcher_of
-from app.database import begin_write, commit, release, session
+from app.connectors.dispatcher import check_connected, commit_and_wait
+from app.database import begin_write, commit
 from app.errors import Offline, TimedOut
 from app.factory import vault_of
 from app.fleet.queries import get_computer
@@ -19,7 +18,6 @@ from app.runs.models import Run, RunStatus
 from app.web import access
 from app.web.routing import json_response
 
-LOOK_S = 0.25  # how often a request looks for an end that another process heard of
 PATIENCE_S = 15.0  # past the command's own timeout
 
 
@@ -28,7 +26,7 @@ PATIENCE_S = 15.0  # past the command's own timeout
 )
 def run_command(uuid: str, body: CommandIn) -> Response | dict[str, Any]:
     """Run a command on a computer: 503 when it is offline (unless `queue`), 504 when it takes too long."""
-    who, dispatcher = access.actor(), dispatcher_of(current_app)
+    who = access.actor()
     computer = get_computer(uuid, who)
     if not body.queue:
         check_connected(current_app, computer, COMMAND)
@@ -40,31 +38,7 @@ def run_command(uuid: str, body: CommandIn) -> Response | dict[str, Any]:
     if not body.wait:
         commit()
         return json_response({"command_id": run_id, "run_id": run_id, "command": body.command, "status": "queued"}, 202)
-    ended = dispatcher.expect(run_id)
-    try:
-        commit()
-        run = wait_for(ended, run_id, body.timeout + PATIENCE_S)
-    finally:
-        dispatcher.forget(run_id)
-    return _answer(run, body.command)
-
-
-def wait_for(ended: Any, run_id: str, seconds: float) -> Run:
-    """Wait until the run has ended; no transaction is open meanwhile. Raises TimedOut."""
-    deadline = time.monotonic() + seconds
-    while True:
-        session().expire_all()
-        run: Run | None = session().get(Run, run_id)
-        if run is None or not run.is_open:
-            break
-        release()
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimedOut("The command did not end in time; its run goes on", details=run_id)
-        ended.wait(min(LOOK_S, left))
-        ended.clear()
-    assert run is not None
-    return run
+    return _answer(commit_and_wait(current_app, run_id, body.timeout + PATIENCE_S), body.command)
 
 
 def _answer(run: Run, command: str) -> dict[str, Any]:

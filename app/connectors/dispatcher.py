@@ -18,8 +18,8 @@ from simple_websocket import ConnectionClosed
 from sqlalchemy import case, func, select
 
 from app.connectors.registry import Connection, registry_of
-from app.database import reading, session, unit_of_work
-from app.errors import Offline
+from app.database import commit, reading, release, session, unit_of_work
+from app.errors import NotFound, Offline, TimedOut
 from app.factory import settings_of, vault_of
 from app.fleet.models import Computer, ComputerStatus
 from app.journal.queries import clock
@@ -31,6 +31,7 @@ from app.runs.output import secrets_of
 from app.vault import VaultError
 
 TAIL_S = 0.1
+LOOK_S = 0.25  # how often a request looks for an end that another process heard of
 AT_ONCE = 200
 BESIDE = 4
 SECRETS = "The agent on this computer cannot be given secrets; it takes our connector"
@@ -240,6 +241,29 @@ def check_connected(app: Flask, computer: Computer, driver: Driver) -> None:
     """Raises Offline when a step of a kind would not reach the computer now."""
     if (why := obstacle(app, computer, driver)) is not None:
         raise Offline(why)
+
+
+def commit_and_wait(app: Flask, run_id: str, seconds: float) -> Run:
+    """Commit what the request has begun, and wait until its run has ended; no transaction is open meanwhile. Raises TimedOut."""
+    dispatcher, deadline = dispatcher_of(app), time.monotonic() + seconds
+    ended = dispatcher.expect(run_id)
+    try:
+        commit()
+        while True:
+            session().expire_all()
+            run: Run | None = session().get(Run, run_id)
+            if run is None:
+                raise NotFound("The run was deleted")
+            if not run.is_open:
+                return run
+            release()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimedOut("It did not end in time; its run goes on", details=run_id)
+            ended.wait(min(LOOK_S, left))
+            ended.clear()
+    finally:
+        dispatcher.forget(run_id)
 
 
 def say(connection: Connection, **message: Any) -> None:
