@@ -61,6 +61,7 @@ def keep(owner: str, runs: Iterable[str]) -> set[str]:
     ids = list(runs)
     if not ids:
         return set()
+    version()  # its lock orders those who change several runs at once
     statement = update(_RUN).where(_RUN.c.id.in_(ids), _RUN.c.lease_owner == owner, _RUN.c.finished_at.is_(None))
     return set(session().scalars(statement.values(lease_until=now() + LEASE).returning(_RUN.c.id)))
 
@@ -88,6 +89,7 @@ class Keeper:
             found = session().execute(query.limit(1000)).all()
         if found:
             with unit_of_work(power_safe=False):
+                version()  # its lock orders those who change several runs at once
                 for run_id, owner in found:
                     adopt(run_id, self.owner, owner)
 

@@ -17,7 +17,7 @@ from app.actors import SYSTEM, Actor
 from app.clock import now
 from app.database import on_commit, per_transaction, session
 from app.errors import Invalid
-from app.journal.operations import Subject, record, tick
+from app.journal.operations import Happening, Subject, record, record_all, tick
 from app.runs.drivers import Ending
 from app.runs.models import Dispatch, Run, RunStatus, RunStep, StepStatus
 from app.runs.output import add_lines, flush, masked, seal
@@ -55,7 +55,8 @@ class NewStep:
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a run is made of. `spec` goes to the journal, so it holds no secret; `key`: see `Driver.per_key`."""
+    """What a run is made of. `spec` goes to the journal (or `said` instead), so it holds no secret; `key`: see `Driver.per_key`.
+    Without targets it belongs to `tenant_id`; without that, too, everybody sees it who may read runs."""
 
     kind: str
     title: str
@@ -65,6 +66,7 @@ class NewRun:
     retry_of: str | None = None
     key: str | None = None
     tenant_id: str | None = None
+    said: Mapping[str, Any] | None = None
 
 
 def version() -> int:
@@ -133,8 +135,9 @@ def _create(new: NewRun, tenants: set[str], total: int, actor: Actor, vault: Vau
 
 
 def _requested(run: Run, new: NewRun, actor: Actor, targets: Sequence[str]) -> None:
-    said = dict(new.spec) | ({"secrets": sorted(new.secrets)} if new.secrets else {})
-    record(f"{run.kind}.requested", actor, subject_of(run), targets=list(targets[:100]), total=run.total, **said)
+    said = dict(new.spec if new.said is None else new.said) | ({"secrets": sorted(new.secrets)} if new.secrets else {})
+    said |= {"targets": list(targets[:100]), "total": run.total}
+    record_all([Happening(f"{run.kind}.requested", actor, subject_of(run), said)])
     forget_counts()
 
 
