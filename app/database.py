@@ -156,7 +156,16 @@ def on_commit(act: Callable[[], object]) -> None:
     waiting.append(act)
 
 
+def per_transaction(name: str, make: Callable[[], T]) -> T:
+    """What `make` returned the first time in this transaction."""
+    known = session()().info.setdefault("per_transaction", {})
+    if name not in known:
+        known[name] = make()
+    return known[name]  # type: ignore[no-any-return]
+
+
 def _committed(current: Session) -> None:
+    current.info.pop("per_transaction", None)
     for act in current.info.pop("on_commit", ()):
         try:
             act()
@@ -166,6 +175,7 @@ def _committed(current: Session) -> None:
 
 def _rolled_back(current: Session) -> None:
     current.info.pop("on_commit", None)
+    current.info.pop("per_transaction", None)
 
 
 event.listen(Session, "after_commit", _committed)

@@ -18,8 +18,8 @@ from simple_websocket import ConnectionClosed
 from sqlalchemy import case, func, select
 
 from app.connectors.registry import Connection, registry_of
-from app.database import reading, release, session, unit_of_work
-from app.errors import Offline, TimedOut
+from app.database import commit, reading, release, session, unit_of_work
+from app.errors import NotFound, Offline, TimedOut
 from app.factory import settings_of, vault_of
 from app.fleet.models import Computer, ComputerStatus
 from app.journal.queries import clock
@@ -31,8 +31,8 @@ from app.runs.output import secrets_of
 from app.vault import VaultError
 
 TAIL_S = 0.1
-AT_ONCE = 200
 LOOK_S = 0.25  # how often a request looks for an end that another process heard of
+AT_ONCE = 200
 BESIDE = 4
 SECRETS = "The agent on this computer cannot be given secrets; it takes our connector"
 log = get_logger(__name__)
@@ -106,8 +106,8 @@ class Dispatcher:
             self._seen = newest  # before the look: who rings meanwhile is heard
             found = self._waiting()
             cancels = self._cancels()
-        for connection, step_id in found[:AT_ONCE]:
-            self._send(connection, step_id)
+        if found:
+            self._send(found[:AT_ONCE])
         for connection, uuid, kind in cancels:
             self._told_to_cancel.add(uuid)
             remote = _remote(kind)
@@ -119,13 +119,17 @@ class Dispatcher:
     def _waiting(self) -> list[tuple[Connection, int]]:
         """What may be sent now: for each computer the oldest, as far as it has room."""
         connected = registry_of(self._app).connected()
+        waits = session().scalars(select(RunStep.computer_id).where(RunStep.dispatch == Dispatch.WAITING).distinct())
+        computers = [computer for computer in waits if computer in connected]
+        if not computers:
+            return []
         in_lane = case((Run.kind.in_(drivers.lane_kinds()), 1), else_=0)
         place = func.row_number().over(partition_by=(RunStep.computer_id, in_lane), order_by=RunStep.id)
         rows = select(RunStep.id, RunStep.computer_id, Run.kind, in_lane.label("lane"), place.label("place"))
         rows = rows.join(Run, Run.id == RunStep.run_id).where(RunStep.dispatch == Dispatch.WAITING)
-        ranked = rows.where(RunStep.computer_id.in_(connected)).subquery()
+        ranked = rows.where(RunStep.computer_id.in_(computers)).subquery()
         found = session().execute(select(ranked).where(ranked.c.place <= BESIDE).order_by(ranked.c.id)).all()
-        busy = self._busy([row.computer_id for row in found])
+        busy = self._busy(computers)
         sendable = []
         for row in found:
             remote, place_of = _remote(row.kind), (row.computer_id, row.lane)
@@ -138,35 +142,41 @@ class Dispatcher:
         return sendable
 
     def _busy(self, computers: list[int]) -> Counter[tuple[int, int]]:
-        if not computers:
-            return Counter()
         in_lane = case((Run.kind.in_(drivers.lane_kinds()), 1), else_=0).label("lane")
         query = select(RunStep.computer_id, in_lane, func.count()).join(Run, Run.id == RunStep.run_id)
-        query = query.where(RunStep.dispatch == Dispatch.SENT, RunStep.computer_id.in_(set(computers)))
+        query = query.where(RunStep.dispatch == Dispatch.SENT, RunStep.computer_id.in_(computers))
         return Counter({(row[0], row[1]): row[2] for row in session().execute(query.group_by(RunStep.computer_id, in_lane))})
 
     def _cancels(self) -> list[tuple[Connection, str, str]]:
         connected = registry_of(self._app).connected()
         query = select(RunStep.uuid, RunStep.computer_id, Run.kind).join(Run, Run.id == RunStep.run_id)
-        query = query.where(RunStep.cancel, RunStep.dispatch == Dispatch.SENT, RunStep.computer_id.in_(connected))
-        rows = session().execute(query).all()
-        return [(connected[computer], uuid, kind) for uuid, computer, kind in rows if uuid not in self._told_to_cancel]
+        rows = session().execute(query.where(RunStep.cancel, RunStep.dispatch == Dispatch.SENT)).all()
+        return [(connected[computer], uuid, kind) for uuid, computer, kind in rows
+                if computer in connected and uuid not in self._told_to_cancel]  # fmt: skip
 
-    def _send(self, connection: Connection, step_id: int) -> None:
+    def _send(self, found: list[tuple[Connection, int]]) -> None:
+        """Claim the steps in one transaction, then send them: what is claimed and not sent is sent again after a reconnect."""
+        messages: list[tuple[Connection, dict[str, Any]]] = []
+        ended: list[str] = []
         with unit_of_work():
-            if not operations.claim_step(step_id):
-                return
-            step = session().get(RunStep, step_id)
-            run = session().get(Run, step.run_id)
-            if run.status is RunStatus.QUEUED:
-                operations.begin(run.id, self.owner)
-            step.memory = connection.memory
-            message = self._message(connection, run, step)
-            run_id = run.id
-        if message is None:
-            self.heard(run_id)
-        else:
+            for connection, step_id in found:
+                if not operations.claim_step(step_id):
+                    continue
+                step = session().get(RunStep, step_id)
+                run = session().get(Run, step.run_id)
+                if run.status is RunStatus.QUEUED:
+                    operations.begin(run.id, self.owner)
+                    session().refresh(run)
+                step.memory = connection.memory
+                message = self._message(connection, run, step)
+                if message is None:
+                    ended.append(run.id)
+                else:
+                    messages.append((connection, message))
+        for connection, message in messages:
             say(connection, **message)
+        for run_id in ended:
+            self.heard(run_id)
 
     def _message(self, connection: Connection, run: Run, step: RunStep) -> dict[str, Any] | None:
         """What the step's connector is sent; None when it cannot be, and the step has ended."""
@@ -233,30 +243,35 @@ def check_connected(app: Flask, computer: Computer, driver: Driver) -> None:
         raise Offline(why)
 
 
+def commit_and_wait(app: Flask, run_id: str, seconds: float) -> Run:
+    """Commit what the request has begun, and wait until its run has ended; no transaction is open meanwhile. Raises TimedOut."""
+    dispatcher, deadline = dispatcher_of(app), time.monotonic() + seconds
+    ended = dispatcher.expect(run_id)
+    try:
+        commit()
+        while True:
+            session().expire_all()
+            run: Run | None = session().get(Run, run_id)
+            if run is None:
+                raise NotFound("The run was deleted")
+            if not run.is_open:
+                return run
+            release()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimedOut("It did not end in time; its run goes on", details=run_id)
+            ended.wait(min(LOOK_S, left))
+            ended.clear()
+    finally:
+        dispatcher.forget(run_id)
+
+
 def say(connection: Connection, **message: Any) -> None:
     """Send, or leave it to the next connection: what was claimed is sent again then."""
     try:
         connection.send(orjson.dumps(message).decode())
     except (ConnectionClosed, OSError):
         log.info("not delivered, the connection went away", computer=connection.uuid)
-
-
-def wait_for(ended: Any, run_id: str, seconds: float) -> Run:
-    """Wait until the run has ended; `ended` is what `expect` gave, and no transaction is open meanwhile. Raises TimedOut."""
-    deadline = time.monotonic() + seconds
-    while True:
-        session().expire_all()
-        run: Run | None = session().get(Run, run_id)
-        if run is None or not run.is_open:
-            break
-        release()
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimedOut("It did not end in time; its run goes on", details=run_id)
-        ended.wait(min(LOOK_S, left))
-        ended.clear()
-    assert run is not None
-    return run
 
 
 def dispatcher_of(app: Flask) -> Dispatcher:
