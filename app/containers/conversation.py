@@ -34,7 +34,7 @@ def listen() -> None:
     )  # fmt: skip
     for hooks, hook in (
         (registry.greeted_hooks, _on_hello), (registry.gone_hooks, _on_gone), (registry.metrics_hooks, _on_metrics),
-        (fleet.status_hooks, reports.renew),
+        (fleet.status_hooks, reports.renew), (fleet.deletion_hooks, reports.forget),
     ):  # fmt: skip
         if hook not in hooks:
             hooks.append(hook)  # type: ignore[arg-type]

@@ -68,9 +68,8 @@ def ask_delete(run_id: str) -> Response:
 def _question(run_id: str) -> Response:
     found = queries.get_run(run_id, access.actor())
     files = len(artefacts.of_run(found.id))
-    impact = (
-        "Its steps, its output and " + (f"its {files:,} files" if files else "what it says of the past") + " are gone for good."
-    )
+    what = "" if not files else " and its file" if files == 1 else f" and its {files:,} files"
+    impact = f"Its steps, its output{what} are gone for good."
     note = f"{drivers.label_of(found.kind)}, {found.status.value.replace('_', ' ')}"
     return make_response(render_template(
         "confirm.html", title="Delete this run?", page_title="Delete a run", impact=impact, total=1, fields={}, type_count=False,

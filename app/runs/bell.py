@@ -4,40 +4,57 @@ ring that is lost costs a second, until the engine looks by itself.
 What is queued is a run's id as JSON; huey's own pickles would let whoever can write to the queue run code in the worker.
 """
 
+import sys
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Flask
-from huey import Huey, RedisHuey, SqliteHuey
-from huey.registry import Message
-from huey.serializer import Serializer
 
 from app.factory import settings_of
 from app.logging import get_logger
+
+if TYPE_CHECKING:
+    from huey import Huey
 
 POLL_S = 0.02  # SQLite is asked, Redis wakes us
 log = get_logger(__name__)
 
 
-class _Json(Serializer):  # type: ignore[misc]
-    def _serialize(self, data: Any) -> bytes:
-        return orjson.dumps(list(data))
+@contextmanager
+def _without(*modules: str) -> Iterator[None]:
+    """huey imports the library of every store that is installed, 20 MB of them: hide those that nobody has imported yet."""
+    hidden = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
 
-    def _deserialize(self, data: bytes) -> Any:
-        return Message(*orjson.loads(data))
 
-
-def make_huey(app: Flask) -> Huey:
+def make_huey(app: Flask) -> "Huey":
     """This installation's queue."""
     settings = settings_of(app)
+    with _without("cysqlite", "psycopg", *(() if settings.redis_url else ("redis",))):
+        from huey import RedisHuey, SqliteHuey
+        from huey.registry import Message
+        from huey.serializer import Serializer
+
+    class Json(Serializer):  # type: ignore[misc]
+        def _serialize(self, data: Any) -> bytes:
+            return orjson.dumps(list(data))
+
+        def _deserialize(self, data: bytes) -> Any:
+            return Message(*orjson.loads(data))
+
+    how = {"results": False, "serializer": Json()}
     if settings.redis_url:
-        made = RedisHuey("binnacle", url=settings.redis_url, results=False, serializer=_Json(), blocking=True, read_timeout=1)
-    else:
-        path = str(settings.data_dir / "queue.db")
-        made = SqliteHuey("binnacle", filename=path, results=False, serializer=_Json(), fsync=False, cache_mb=1, timeout=1)
-    return made
+        return RedisHuey("binnacle", url=settings.redis_url, blocking=True, read_timeout=1, **how)
+    path = str(settings.data_dir / "queue.db")
+    return SqliteHuey("binnacle", filename=path, fsync=False, cache_mb=1, timeout=1, **how)
 
 
 class Bell:
@@ -50,7 +67,7 @@ class Bell:
         self._heard: Callable[[], None] = lambda: None
         self._task: Any = None
 
-    def _open(self) -> Huey:
+    def _open(self) -> "Huey":
         with self._lock:
             if self._huey is None:
                 self._huey = make_huey(self._app)

@@ -81,7 +81,8 @@ class Driver:
     """A kind of run. `again` makes a run like another, or of its failed targets only (`failed_only`), by an `actor`; it raises
     Invalid when nothing is left to do. `lane`: its steps on one computer go one after the other, in the order in which they were
     asked for; otherwise up to four of a computer run beside each other. `per_key`: how many runs with the same `key` run at once.
-    `template` shows what is particular to the kind on the run's page."""
+    `template` shows what is particular to the kind on the run's page. `actions` are more that people may ask: "retry" for a
+    kind of work whose steps are targets."""
 
     kind: str
     label: str
@@ -96,8 +97,9 @@ class Driver:
     @property
     def can(self) -> frozenset[str]:
         """What people may ask of its runs."""
+        targets = frozenset({"retry"}) if self.remote is not None else frozenset()
         steps = frozenset({"pause", "resume", "skip"}) if self.work is not None else frozenset()
-        return frozenset({"cancel", "again", "retry"}) | steps | self.actions
+        return frozenset({"cancel", "again"}) | targets | steps | self.actions
 
 
 _drivers: dict[str, Driver] = {}

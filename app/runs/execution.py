@@ -2,11 +2,13 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from app.database import reading, session, unit_of_work
 from app.factory import vault_of
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 ABANDON_S = 10.0  # after its time is up, for a step that does not end by itself
 STOP_S = 20.0  # after SIGTERM, for a step to end before it is interrupted
 ENDS = {"timeout": RunStatus.TIMED_OUT, "cancelled": RunStatus.CANCELLED, "lost": RunStatus.LOST}
+T = TypeVar("T")
 log = get_logger(__name__)
 
 
@@ -120,7 +123,7 @@ class Execution:
             return self._fail(problem)
         assert self.driver.work is not None
         with self.driver.work.open(run) as shared:
-            while (begun := self._next()) is not None:
+            while (begun := self._persist(self._next)) is not None:
                 if isinstance(begun, RunStep):
                     self._do(run, begun, shared, secrets)
                 else:
@@ -129,6 +132,17 @@ class Execution:
                     self.wake.clear()
                     self._run_ends += time.monotonic() - paused  # its time stands still
         return None
+
+    def _persist(self, act: Callable[[], T]) -> T:
+        """Do it again while the database is away, as long as the run is ours: the watch notices when it no longer is."""
+        while True:
+            try:
+                return act()
+            except OperationalError as error:
+                if self._gone:
+                    raise
+                log.warning("the database is away, a run waits for it", run=self.run_id, error=str(error)[:200])
+                time.sleep(1.0)
 
     def _ours(self) -> Run | None:
         """The run, locked, when this process still holds it."""
@@ -200,8 +214,9 @@ class Execution:
             session().remove()  # whatever it left open
             self._step_ends = float("inf")
         if not self._gone:
-            context.flush()
-            self._store(context, ending, round((time.monotonic() - began) * 1000))
+            took_ms = round((time.monotonic() - began) * 1000)
+            self._persist(context.flush)
+            self._persist(lambda: self._store(context, ending, took_ms))
         self.context = None
 
     def _store(self, context: Context, ending: Ending, took_ms: int) -> None:

@@ -105,15 +105,14 @@ class Context:
     def flush(self) -> None:
         """Store what it has logged (the engine, several times a second)."""
         with self._lock:
-            lines, self._lines, self._waiting = self._lines, [], 0
-            if not lines:
+            if not self._lines:
                 return
             with unit_of_work(power_safe=False):
                 step = session().get(RunStep, self._step_id, with_for_update=True)
-                if step is None or step.finished_at is not None or step.attempt != self.attempt:
-                    return
-                for stream, text in _joined(lines):
-                    add_lines(step, stream, text, vault_of(self.app))
+                if step is not None and step.finished_at is None and step.attempt == self.attempt:
+                    for stream, text in _joined(self._lines):
+                        add_lines(step, stream, text, vault_of(self.app))
+            self._lines, self._waiting = [], 0  # not before they are stored
 
 
 def _joined(lines: list[tuple[str, str]]) -> list[tuple[str, str]]:

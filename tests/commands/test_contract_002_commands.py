@@ -168,6 +168,7 @@ def test_the_journal_names_who_ran_what_where(ours: Machine) -> None:
     found = ours.served.http.get("/api/v1/audit", params={"type": "command.requested"}).text
     assert "whoami --canary" in found
     assert ours.id in found
+    assert "127.0.0.1" in found
 
 
 def test_an_error_ends_the_command_and_no_other_answer_does(ours: Machine) -> None:

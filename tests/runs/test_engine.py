@@ -19,7 +19,7 @@ from workshop import KIND, TOGETHER, WORKSHOP, register_all, request
 
 from app.database import session, unit_of_work
 from app.factory import settings_of, vault_of
-from app.runs import drivers
+from app.runs import drivers, operations
 from app.runs.models import Run
 
 
@@ -271,3 +271,33 @@ def test_secrets_of_a_run_are_masked_and_its_files_are_kept(workers: Workers) ->
     assert workers.http.delete(f"/api/v1/runs/{run}").status_code == 204
     assert not folder.exists() and workers.http.get(f"/api/v1/runs/{run}").status_code == 404
     assert KIND in workers.http.get("/api/v1/audit?type=workshop.deleted").text
+
+
+def test_a_lost_doorbell_costs_a_second(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert workers.one.poll() is None
+    workers.until(workers.request({}), "succeeded")
+    monkeypatch.setattr(operations, "work_bells", [])
+    run = workers.request({})
+    found = workers.until(run, "succeeded", seconds=10)
+    assert found["failed"] == 0
+
+
+def test_killed_again_and_again_a_worker_does_no_step_twice(workers: Workers, tmp_path: Path) -> None:
+    """TEST_ROUNDS rounds with twenty runs going: each is lost or finished, each step's side effect at most once."""
+    done = tmp_path / "done"
+    for _ in range(int(os.environ.get("TEST_ROUNDS", "1"))):
+        done.write_text("")
+        first = workers.one
+        runs = [workers.request(*[{"append": str(done), "mark": f"{n}-{s}", "hold": 0.05} for s in range(4)]) for n in range(20)]
+        eventually(lambda: done.read_text().count("\n") > 10, 60)
+        first.kill()
+        first.wait()
+        workers.let_leases_end()
+        ended = [workers.until(run, "succeeded", "lost") for run in runs if workers.one.poll() is None]
+        assert len(ended) == 20
+        lines = done.read_text().split()
+        assert len(lines) == len(set(lines))
+        for number, run in enumerate(ended):
+            finished = [step["position"] for step in run["steps"] if step["status"] == "succeeded"]
+            assert all(f"{number}-{position}" in lines for position in finished)
+            assert run["status"] == "lost" or len(finished) == 4

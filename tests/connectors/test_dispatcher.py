@@ -1,0 +1,93 @@
+"""What is sent to a computer, and when: in order for kinds that ask for it, four beside each other for the rest."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from conftest import Cast
+from factories import make_computer, make_run
+
+from app.actors import SYSTEM
+from app.commands.operations import target_of
+from app.connectors.conversation import on_result
+from app.connectors.dispatcher import dispatcher_of
+from app.connectors.registry import Connection, registry_of
+from app.database import unit_of_work
+from app.errors import Malformed
+from app.fleet.queries import by_ids
+from app.runs import drivers, queries
+from app.runs.drivers import Driver, Ending, Remote
+from app.runs.operations import NewRun, create_remote
+
+
+class Wire:
+    """A socket that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def send(self, text: str) -> None:
+        self.sent.append(orjson.loads(text))
+
+
+LANE = Driver(
+    "lane", "Lane", lambda *_a, **_k: None, lane=True,
+    remote=Remote("lane", "It has no lane", lambda run, _s, _secrets: {"type": "go", "title": run.title},
+                  {"gone": lambda _step, said: Ending("done", result=said["data"])}, original=False, cancel=None, ack="gone_ack"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def lane() -> Iterator[None]:
+    drivers.register(LANE)
+    yield
+    drivers.forget("lane")
+
+
+def request(computer: tuple[int, str], title: str) -> str:
+    with unit_of_work():
+        target = target_of(by_ids([computer[0]])[computer[0]])
+        return create_remote(NewRun("lane", title, {}, 60), [target], deliver_for=timedelta(minutes=1), actor=SYSTEM).id
+
+
+def test_a_lane_keeps_its_order_beside_four_commands(cast: Cast, lane: None) -> None:
+    with cast.app.app_context():
+        computer = make_computer("pc", tenant_id=cast.acme)
+        other = make_computer("old", tenant_id=cast.acme)
+        wire, old = Wire(), Wire()
+        connections = [
+            Connection(wire, computer[0], computer[1], "k", frozenset({"commands", "lane"}), "m", True),  # type: ignore[arg-type]
+            Connection(old, other[0], other[1], "k", frozenset({"commands"}), "m", True),
+        ]  # type: ignore[arg-type]
+        registry, dispatcher = registry_of(cast.app), dispatcher_of(cast.app)
+        first, second = request(computer, "first"), request(computer, "second")
+        for number in range(6):
+            make_run(computer, command=f"sleep {number}")
+        refused = request(other, "nobody takes it")
+        registry._by_computer.update({c.computer_id: c for c in connections})
+        try:
+            dispatcher._seen = -1
+            dispatcher._look()
+            assert [m.get("title") or m["command"] for m in wire.sent] == ["first", *(f"sleep {n}" for n in range(4))]
+            assert old.sent == []
+            request_id = wire.sent[0]["request_id"]
+            with pytest.raises(Malformed, match="no answer"):
+                on_result(connections[0], {"type": "command_result", "request_id": request_id, "data": {"exit_code": 0}})
+            with pytest.raises(Malformed, match="names no command"):
+                on_result(connections[1], {"type": "gone", "request_id": request_id, "data": {}})
+            waits = queries.get_step(second, 0).uuid
+            with pytest.raises(Malformed, match="nothing that was sent"):
+                on_result(connections[0], {"type": "gone", "request_id": waits, "data": {}})
+            on_result(connections[0], {"type": "gone", "request_id": request_id, "data": {"state": "up"}})
+            on_result(connections[0], {"type": "gone", "request_id": request_id, "data": {"state": "twice"}})
+            dispatcher._seen = -1
+            dispatcher._look()
+            assert [m["type"] for m in wire.sent[5:]] == ["gone_ack", "gone_ack", "go"]
+            assert wire.sent[-1]["title"] == "second"
+            assert queries.by_ids([first])[first].status == "succeeded"
+            assert queries.get_step(first, 0).result == '{"state":"up"}'
+            assert queries.by_ids([refused])[refused].status == "queued"
+        finally:
+            registry._by_computer.clear()
