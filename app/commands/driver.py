@@ -7,7 +7,7 @@ from pydantic import Field
 
 from app.clock import iso
 from app.commands.operations import KIND, again
-from app.connectors.conversation import read
+from app.connectors.writer import read
 from app.runs.drivers import Driver, Ending, Remote, spec_of
 from app.runs.models import Run, RunStep
 from app.shapes import Body

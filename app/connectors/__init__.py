@@ -13,9 +13,11 @@ def init_app(app: Flask) -> None:
     from app.connectors import conversation
     from app.connectors.dispatcher import Dispatcher
     from app.connectors.registry import Registry
+    from app.connectors.writer import ResultWriter
     from app.runs.operations import dispatch_bells
 
     app.extensions["binnacle_connections"] = Registry(app)
     dispatcher = app.extensions["binnacle_dispatcher"] = Dispatcher(app)
+    app.extensions["binnacle_result_writer"] = ResultWriter(app)
     conversation.listen()
     dispatch_bells[:] = [dispatcher.ring]

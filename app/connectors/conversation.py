@@ -4,28 +4,21 @@ from typing import Annotated, Any
 
 import orjson
 from flask import current_app
-from pydantic import Field, ValidationError
+from pydantic import Field
 from sqlalchemy import select
 
 from app.connectors import registry
 from app.connectors.dispatcher import dispatcher_of
 from app.connectors.registry import Connection
+from app.connectors.writer import Answer, Id, Named, read, step_of, writer_of
 from app.database import reading, session, unit_of_work
-from app.errors import Malformed
 from app.factory import vault_of
 from app.journal.operations import tick
 from app.runs import drivers, operations, output
 from app.runs.drivers import Ending
-from app.runs.models import Dispatch, Run, RunStep, StepStatus
+from app.runs.models import Dispatch, RunStep, StepStatus
 from app.runs.output import Piece
 from app.shapes import Body
-from app.web.body import field_errors
-
-Id = Annotated[str, Field(min_length=1, max_length=64)]
-
-
-class _Named(Body):
-    request_id: Id
 
 
 class _Output(Body):
@@ -33,11 +26,6 @@ class _Output(Body):
     seq: Annotated[int, Field(ge=1, lt=2**31)]
     stream: Annotated[str, Field(pattern="^(stdout|stderr)$")]
     data: Annotated[str, Field(max_length=1 << 20)]
-
-
-class _Error(Body):
-    request_id: Id
-    message: Annotated[str, Field(max_length=10_000)] = "The computer reports an error"
 
 
 def listen() -> None:
@@ -53,32 +41,15 @@ def handler_of(kind: str) -> Any:
     return registry.message_handlers.get(kind) or (on_result if kind in drivers.result_types() else None)
 
 
-def read(model: Any, message: dict[str, Any]) -> Any:
-    """A message as a model. Raises Invalid."""
-    try:
-        return model.model_validate_json(orjson.dumps(message))
-    except ValidationError as error:
-        raise field_errors(error, "body") from None
-
-
-def _step_of(connection: Connection, request_id: str) -> RunStep:
-    """The step of this computer; a connector can answer for no other. Raises Malformed."""
-    query = select(RunStep).where(RunStep.uuid == request_id, RunStep.computer_id == connection.computer_id)
-    step: RunStep | None = session().scalar(query.with_for_update())
-    if step is None:
-        raise Malformed(f"request_id names no command of this computer: {request_id}")
-    return step
-
-
 def _say(connection: Connection, **message: Any) -> None:
     connection.send(orjson.dumps(message).decode())
 
 
 def _on_started(connection: Connection, message: dict[str, Any]) -> None:
-    said = read(_Named, message)
+    said = read(Named, message)
     with unit_of_work(power_safe=False):
         tick(operations.CLOCK)  # before the step's row, as everybody does
-        operations.step_started(_step_of(connection, said.request_id))
+        operations.step_started(step_of(connection.computer_id, said.request_id))
 
 
 def _on_output(connection: Connection, message: dict[str, Any]) -> None:
@@ -88,7 +59,7 @@ def _on_output(connection: Connection, message: dict[str, Any]) -> None:
         waits = select(RunStep.status).where(RunStep.uuid == said.request_id)
         if session().scalar(waits) is StepStatus.PENDING:
             tick(operations.CLOCK)
-        step = _step_of(connection, said.request_id)
+        step = step_of(connection.computer_id, said.request_id)
         operations.step_started(step)
         seq = output.append(step, [Piece(said.seq, said.stream, text)], vault_of(current_app))
     _say(connection, type="output_ack", request_id=said.request_id, seq=seq)
@@ -96,25 +67,11 @@ def _on_output(connection: Connection, message: dict[str, Any]) -> None:
 
 def on_result(connection: Connection, message: dict[str, Any]) -> None:
     """The first answer that ends a step counts; every one is acknowledged, or it would come again."""
-    kind = message["type"]
-    if kind == "error" and "request_id" not in message:
+    if message["type"] == "error" and "request_id" not in message:
         return  # about no step in particular; the connector's own log has it
-    said = read(_Named, message)
-    with unit_of_work():
-        tick(operations.CLOCK)
-        step = _step_of(connection, said.request_id)
-        run = session().get(Run, step.run_id)
-        remote = drivers.driver_of(run.kind).remote
-        reads = remote.results.get(kind) if remote is not None else None
-        if remote is None or (reads is None and kind != "error"):
-            raise Malformed(f"{kind} is no answer to what {said.request_id} asked")
-        if step.dispatch is Dispatch.WAITING:
-            raise Malformed(f"request_id names nothing that was sent: {said.request_id}")
-        ending = reads(step, message) if reads is not None else Ending("error", reason=read(_Error, message).message)
-        operations.finish_step(step, ending, vault_of(current_app))
-        run_id, ack = run.id, remote.ack
-    _say(connection, type=ack, request_id=said.request_id)
-    dispatcher_of(current_app).heard(run_id)
+    settled = writer_of(current_app).submit(Answer(connection.computer_id, message))
+    _say(connection, type=settled.ack, request_id=settled.request_id)
+    dispatcher_of(current_app).heard(settled.run_id)
 
 
 def _on_hello(connection: Connection) -> None:

@@ -106,8 +106,8 @@ class Dispatcher:
             self._seen = newest  # before the look: who rings meanwhile is heard
             found = self._waiting()
             cancels = self._cancels()
-        for connection, step_id in found[:AT_ONCE]:
-            self._send(connection, step_id)
+        if found:
+            self._send(found[:AT_ONCE])
         for connection, uuid, kind in cancels:
             self._told_to_cancel.add(uuid)
             remote = _remote(kind)
@@ -119,13 +119,17 @@ class Dispatcher:
     def _waiting(self) -> list[tuple[Connection, int]]:
         """What may be sent now: for each computer the oldest, as far as it has room."""
         connected = registry_of(self._app).connected()
+        waits = session().scalars(select(RunStep.computer_id).where(RunStep.dispatch == Dispatch.WAITING).distinct())
+        computers = [computer for computer in waits if computer in connected]
+        if not computers:
+            return []
         in_lane = case((Run.kind.in_(drivers.lane_kinds()), 1), else_=0)
         place = func.row_number().over(partition_by=(RunStep.computer_id, in_lane), order_by=RunStep.id)
         rows = select(RunStep.id, RunStep.computer_id, Run.kind, in_lane.label("lane"), place.label("place"))
         rows = rows.join(Run, Run.id == RunStep.run_id).where(RunStep.dispatch == Dispatch.WAITING)
-        ranked = rows.where(RunStep.computer_id.in_(connected)).subquery()
+        ranked = rows.where(RunStep.computer_id.in_(computers)).subquery()
         found = session().execute(select(ranked).where(ranked.c.place <= BESIDE).order_by(ranked.c.id)).all()
-        busy = self._busy([row.computer_id for row in found])
+        busy = self._busy(computers)
         sendable = []
         for row in found:
             remote, place_of = _remote(row.kind), (row.computer_id, row.lane)
@@ -138,35 +142,41 @@ class Dispatcher:
         return sendable
 
     def _busy(self, computers: list[int]) -> Counter[tuple[int, int]]:
-        if not computers:
-            return Counter()
         in_lane = case((Run.kind.in_(drivers.lane_kinds()), 1), else_=0).label("lane")
         query = select(RunStep.computer_id, in_lane, func.count()).join(Run, Run.id == RunStep.run_id)
-        query = query.where(RunStep.dispatch == Dispatch.SENT, RunStep.computer_id.in_(set(computers)))
+        query = query.where(RunStep.dispatch == Dispatch.SENT, RunStep.computer_id.in_(computers))
         return Counter({(row[0], row[1]): row[2] for row in session().execute(query.group_by(RunStep.computer_id, in_lane))})
 
     def _cancels(self) -> list[tuple[Connection, str, str]]:
         connected = registry_of(self._app).connected()
         query = select(RunStep.uuid, RunStep.computer_id, Run.kind).join(Run, Run.id == RunStep.run_id)
-        query = query.where(RunStep.cancel, RunStep.dispatch == Dispatch.SENT, RunStep.computer_id.in_(connected))
-        rows = session().execute(query).all()
-        return [(connected[computer], uuid, kind) for uuid, computer, kind in rows if uuid not in self._told_to_cancel]
+        rows = session().execute(query.where(RunStep.cancel, RunStep.dispatch == Dispatch.SENT)).all()
+        return [(connected[computer], uuid, kind) for uuid, computer, kind in rows
+                if computer in connected and uuid not in self._told_to_cancel]  # fmt: skip
 
-    def _send(self, connection: Connection, step_id: int) -> None:
+    def _send(self, found: list[tuple[Connection, int]]) -> None:
+        """Claim the steps in one transaction, then send them: what is claimed and not sent is sent again after a reconnect."""
+        messages: list[tuple[Connection, dict[str, Any]]] = []
+        ended: list[str] = []
         with unit_of_work():
-            if not operations.claim_step(step_id):
-                return
-            step = session().get(RunStep, step_id)
-            run = session().get(Run, step.run_id)
-            if run.status is RunStatus.QUEUED:
-                operations.begin(run.id, self.owner)
-            step.memory = connection.memory
-            message = self._message(connection, run, step)
-            run_id = run.id
-        if message is None:
-            self.heard(run_id)
-        else:
+            for connection, step_id in found:
+                if not operations.claim_step(step_id):
+                    continue
+                step = session().get(RunStep, step_id)
+                run = session().get(Run, step.run_id)
+                if run.status is RunStatus.QUEUED:
+                    operations.begin(run.id, self.owner)
+                    session().refresh(run)
+                step.memory = connection.memory
+                message = self._message(connection, run, step)
+                if message is None:
+                    ended.append(run.id)
+                else:
+                    messages.append((connection, message))
+        for connection, message in messages:
             say(connection, **message)
+        for run_id in ended:
+            self.heard(run_id)
 
     def _message(self, connection: Connection, run: Run, step: RunStep) -> dict[str, Any] | None:
         """What the step's connector is sent; None when it cannot be, and the step has ended."""

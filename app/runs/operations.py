@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import orjson
 from sqlalchemy import select, update
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.actors import SYSTEM, Actor
 from app.clock import now
@@ -183,7 +184,8 @@ def finish_step(step: RunStep, ending: Ending, vault: Vault | None = None) -> bo
     first = update(_STEP).where(_STEP.c.id == step.id, _STEP.c.finished_at.is_(None)).values(values)
     if session().execute(first).rowcount != 1:
         return False
-    session().refresh(step)
+    for name, value in values.items():
+        set_committed_value(step, name, value)
     if step.log_seq == 0:
         for stream, text in ending.output:
             add_lines(step, stream, text, vault)

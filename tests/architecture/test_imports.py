@@ -36,7 +36,7 @@ OFFERED = {
     "runs.terminal": "what anything printed, as lines and colours",
     "connectors.registry": "steps and questions travel over the connectors' sockets",
     "connectors.dispatcher": "likewise; whether a computer can be reached",
-    "connectors.conversation": "how a connector's message is read",
+    "connectors.writer": "how a connector's message is read",
 }
 # Each exception with its reason.
 MAY = {

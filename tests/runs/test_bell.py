@@ -1,5 +1,6 @@
 """The doorbell: heard over SQLite and over Redis, it carries no code, and nothing depends on it."""
 
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +11,13 @@ from serving import eventually
 from app.config import load_settings
 from app.factory import make_flask
 from app.runs.bell import Bell, make_huey
+
+
+@pytest.fixture(autouse=True)
+def anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process imports huey for its one store; this one is several."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "huey"]:
+        monkeypatch.delitem(sys.modules, name)
 
 
 @pytest.mark.parametrize("redis", [None, "redis://127.0.0.1:6379/7"], ids=["sqlite", "redis"])
