@@ -310,6 +310,10 @@ def test_lines_are_whole_wherever_the_log_was_split() -> None:
             ("stderr", "err"), ("stdout", "café"), ("stdout", "next line"), ("stdout", ""),
         ]  # fmt: skip
         assert found[1].at == "2026-01-01T00:00:00Z"
+    terminal = Lines(terminal=True)
+    raw = b"2026-01-01T00:00:00.123Z one\r\n2026-01-01T00:00:01Z tw"
+    assert [(line.stream, line.text) for line in terminal.feed(raw)] == [("stdout", "one")]
+    assert [line.text for line in terminal.rest()] == ["tw"]
 
 
 def test_a_log_that_is_read_anew_tells_no_line_twice_and_leaves_none_out() -> None:
