@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import JSON, Connection, DateTime, Dialect, Engine, MetaData, String, event
@@ -25,6 +25,7 @@ from sqlalchemy.types import TypeDecorator
 
 from app.logging import get_logger
 
+T = TypeVar("T")
 LOCK_PATIENCE_S = 10.0
 PING_AFTER_S = 1.0
 CONVENTION = {
@@ -154,7 +155,16 @@ def on_commit(act: Callable[[], object]) -> None:
     waiting.append(act)
 
 
+def per_transaction(name: str, make: Callable[[], T]) -> T:
+    """What `make` returned the first time in this transaction."""
+    known = session()().info.setdefault("per_transaction", {})
+    if name not in known:
+        known[name] = make()
+    return known[name]  # type: ignore[no-any-return]
+
+
 def _committed(current: Session) -> None:
+    current.info.pop("per_transaction", None)
     for act in current.info.pop("on_commit", ()):
         try:
             act()
@@ -164,6 +174,7 @@ def _committed(current: Session) -> None:
 
 def _rolled_back(current: Session) -> None:
     current.info.pop("on_commit", None)
+    current.info.pop("per_transaction", None)
 
 
 event.listen(Session, "after_commit", _committed)

@@ -8,7 +8,7 @@ from app.actors import Permission
 from app.commands import bp, operations
 from app.commands.driver import COMMAND
 from app.commands.schemas import CommandIn, CommandOut
-from app.connectors.dispatcher import check_connected, dispatcher_of, wait_for
+from app.connectors.dispatcher import check_connected, commit_and_wait
 from app.database import begin_write, commit
 from app.errors import Offline, TimedOut
 from app.factory import vault_of
@@ -26,7 +26,7 @@ PATIENCE_S = 15.0  # past the command's own timeout
 )
 def run_command(uuid: str, body: CommandIn) -> Response | dict[str, Any]:
     """Run a command on a computer: 503 when it is offline (unless `queue`), 504 when it takes too long."""
-    who, dispatcher = access.actor(), dispatcher_of(current_app)
+    who = access.actor()
     computer = get_computer(uuid, who)
     if not body.queue:
         check_connected(current_app, computer, COMMAND)
@@ -38,13 +38,7 @@ def run_command(uuid: str, body: CommandIn) -> Response | dict[str, Any]:
     if not body.wait:
         commit()
         return json_response({"command_id": run_id, "run_id": run_id, "command": body.command, "status": "queued"}, 202)
-    ended = dispatcher.expect(run_id)
-    try:
-        commit()
-        run = wait_for(ended, run_id, body.timeout + PATIENCE_S)
-    finally:
-        dispatcher.forget(run_id)
-    return _answer(run, body.command)
+    return _answer(commit_and_wait(current_app, run_id, body.timeout + PATIENCE_S), body.command)
 
 
 def _answer(run: Run, command: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from app.connectors.registry import Connection
 from app.connectors.writer import Answer, Id, Named, read, step_of, writer_of
 from app.database import reading, session, unit_of_work
 from app.factory import vault_of
-from app.journal.operations import tick
 from app.runs import drivers, operations, output
 from app.runs.drivers import Ending
 from app.runs.models import Dispatch, RunStep, StepStatus
@@ -48,7 +47,7 @@ def _say(connection: Connection, **message: Any) -> None:
 def _on_started(connection: Connection, message: dict[str, Any]) -> None:
     said = read(Named, message)
     with unit_of_work(power_safe=False):
-        tick(operations.CLOCK)  # before the step's row, as everybody does
+        operations.version()  # before the step's row, as everybody does
         operations.step_started(step_of(connection.computer_id, said.request_id))
 
 
@@ -58,7 +57,7 @@ def _on_output(connection: Connection, message: dict[str, Any]) -> None:
     with unit_of_work(power_safe=False):
         waits = select(RunStep.status).where(RunStep.uuid == said.request_id)
         if session().scalar(waits) is StepStatus.PENDING:
-            tick(operations.CLOCK)
+            operations.version()
         step = step_of(connection.computer_id, said.request_id)
         operations.step_started(step)
         seq = output.append(step, [Piece(said.seq, said.stream, text)], vault_of(current_app))
@@ -87,7 +86,7 @@ def _on_gone(connection: Connection) -> None:
         ids = list(session().scalars(query))
     for step_id in ids:
         with unit_of_work():
-            tick(operations.CLOCK)
+            operations.version()
             step = session().get(RunStep, step_id, with_for_update=True)
             reason = "The connection was lost while it ran"
             operations.finish_step(step, Ending("lost", reason=reason), vault_of(current_app))

@@ -18,8 +18,8 @@ from simple_websocket import ConnectionClosed
 from sqlalchemy import case, func, select
 
 from app.connectors.registry import Connection, registry_of
-from app.database import reading, release, session, unit_of_work
-from app.errors import Offline, TimedOut
+from app.database import commit, reading, release, session, unit_of_work
+from app.errors import NotFound, Offline, TimedOut
 from app.factory import settings_of, vault_of
 from app.fleet.models import Computer, ComputerStatus
 from app.journal.queries import clock
@@ -31,8 +31,8 @@ from app.runs.output import secrets_of
 from app.vault import VaultError
 
 TAIL_S = 0.1
-AT_ONCE = 200
 LOOK_S = 0.25  # how often a request looks for an end that another process heard of
+AT_ONCE = 200
 BESIDE = 4
 SECRETS = "The agent on this computer cannot be given secrets; it takes our connector"
 log = get_logger(__name__)
@@ -243,30 +243,35 @@ def check_connected(app: Flask, computer: Computer, driver: Driver) -> None:
         raise Offline(why)
 
 
+def commit_and_wait(app: Flask, run_id: str, seconds: float) -> Run:
+    """Commit what the request has begun, and wait until its run has ended; no transaction is open meanwhile. Raises TimedOut."""
+    dispatcher, deadline = dispatcher_of(app), time.monotonic() + seconds
+    ended = dispatcher.expect(run_id)
+    try:
+        commit()
+        while True:
+            session().expire_all()
+            run: Run | None = session().get(Run, run_id)
+            if run is None:
+                raise NotFound("The run was deleted")
+            if not run.is_open:
+                return run
+            release()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimedOut("It did not end in time; its run goes on", details=run_id)
+            ended.wait(min(LOOK_S, left))
+            ended.clear()
+    finally:
+        dispatcher.forget(run_id)
+
+
 def say(connection: Connection, **message: Any) -> None:
     """Send, or leave it to the next connection: what was claimed is sent again then."""
     try:
         connection.send(orjson.dumps(message).decode())
     except (ConnectionClosed, OSError):
         log.info("not delivered, the connection went away", computer=connection.uuid)
-
-
-def wait_for(ended: Any, run_id: str, seconds: float) -> Run:
-    """Wait until the run has ended; `ended` is what `expect` gave, and no transaction is open meanwhile. Raises TimedOut."""
-    deadline = time.monotonic() + seconds
-    while True:
-        session().expire_all()
-        run: Run | None = session().get(Run, run_id)
-        if run is None or not run.is_open:
-            break
-        release()
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimedOut("It did not end in time; its run goes on", details=run_id)
-        ended.wait(min(LOOK_S, left))
-        ended.clear()
-    assert run is not None
-    return run
 
 
 def dispatcher_of(app: Flask) -> Dispatcher:

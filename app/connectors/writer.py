@@ -14,7 +14,6 @@ from app.database import session
 from app.errors import DomainError, Malformed
 from app.factory import vault_of
 from app.group_commit import GroupCommit
-from app.journal.operations import tick
 from app.runs import drivers, operations
 from app.runs.drivers import Ending
 from app.runs.models import Dispatch, Run, RunStep
@@ -88,7 +87,7 @@ class ResultWriter(GroupCommit[Answer, Settled]):
 
     def __init__(self, app: Flask) -> None:
         def store(answers: Sequence[Answer]) -> list[Settled | Exception]:
-            tick(operations.CLOCK)  # before the steps' rows, as everybody does
+            operations.version()  # before the steps' rows, as everybody does
             found: list[Settled | Exception] = []
             for answer in answers:
                 try:

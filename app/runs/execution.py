@@ -12,12 +12,11 @@ from sqlalchemy.exc import OperationalError
 
 from app.database import reading, session, unit_of_work
 from app.factory import vault_of
-from app.journal.operations import tick
 from app.logging import get_logger
 from app.runs import drivers, leases
 from app.runs.drivers import Driver, Ending
 from app.runs.models import Run, RunStatus, RunStep
-from app.runs.operations import CLOCK, finish_run, finish_step, step_started
+from app.runs.operations import finish_run, finish_step, step_started, version
 from app.runs.output import add_lines, secrets_of
 from app.runs.requests import reset_step
 from app.runs.work import Context, Interrupted
@@ -74,7 +73,7 @@ class Execution:
     def _abandon(self, context: Context) -> None:
         log.error("a step did not end in time and is given up", run=self.run_id, step=context.position)
         with unit_of_work():
-            tick(CLOCK)
+            version()
             run = self._ours()
             if run is not None:
                 step = _step(run.id, context.position)
@@ -100,7 +99,7 @@ class Execution:
     def _fail(self, reason: str) -> None:
         try:
             with unit_of_work():
-                tick(CLOCK)
+                version()
                 if (run := self._ours()) is not None:
                     leases.end_under_way(run, Ending("error", reason=reason), vault_of(self.engine.app))
                     finish_run(run, RunStatus.FAILED, reason)
@@ -154,7 +153,7 @@ class Execution:
         to do here."""
         while not self._gone:
             with unit_of_work():
-                tick(CLOCK)
+                version()
                 run = self._ours()
                 if run is None or self._obey(run):
                     return None
@@ -221,7 +220,7 @@ class Execution:
 
     def _store(self, context: Context, ending: Ending, took_ms: int) -> None:
         with unit_of_work():
-            tick(CLOCK)
+            version()
             run = self._ours()
             if run is None:
                 return
@@ -254,7 +253,7 @@ def _step(run_id: str, position: int) -> RunStep:
 def _release(run: Run, *, keep: bool) -> None:
     if not keep:
         run.lease_owner = run.lease_until = None
-    run.version = tick(CLOCK)
+    run.version = version()
 
 
 def _interrupted(why: str, limit: float) -> Ending:

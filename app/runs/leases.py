@@ -8,11 +8,10 @@ from sqlalchemy import func, or_, select, update
 
 from app.clock import now
 from app.database import reading, session, unit_of_work
-from app.journal.operations import tick
 from app.runs import drivers
 from app.runs.drivers import Ending
 from app.runs.models import Dispatch, Run, RunStatus, RunStep
-from app.runs.operations import CLOCK, LEASE, begin, finish_run, finish_step, ring_dispatch
+from app.runs.operations import LEASE, begin, finish_run, finish_step, ring_dispatch, version
 from app.runs.queries import forget_counts
 from app.vault import Vault
 
@@ -28,7 +27,7 @@ def claim(owner: str, kinds: Sequence[str]) -> str | None:
     a key than its driver allows: the change clock's lock lets one of them look at a time."""
     if not kinds:
         return None
-    tick(CLOCK)
+    version()
     held = _RUN.alias("held")
     busy = select(func.count()).where(
         held.c.kind == _RUN.c.kind, held.c.run_key == _RUN.c.run_key, held.c.lease_owner.is_not(None)
@@ -62,6 +61,7 @@ def keep(owner: str, runs: Iterable[str]) -> set[str]:
     ids = list(runs)
     if not ids:
         return set()
+    version()  # its lock orders those who change several runs at once
     statement = update(_RUN).where(_RUN.c.id.in_(ids), _RUN.c.lease_owner == owner, _RUN.c.finished_at.is_(None))
     return set(session().scalars(statement.values(lease_until=now() + LEASE).returning(_RUN.c.id)))
 
@@ -89,6 +89,7 @@ class Keeper:
             found = session().execute(query.limit(1000)).all()
         if found:
             with unit_of_work(power_safe=False):
+                version()  # its lock orders those who change several runs at once
                 for run_id, owner in found:
                     adopt(run_id, self.owner, owner)
 
@@ -97,7 +98,7 @@ class Keeper:
         if not (found := self._overdue()):
             return
         with unit_of_work():
-            tick(CLOCK)
+            version()
             for step_id in found:
                 step = session().get(RunStep, step_id, with_for_update=True)
                 if step is None or step.finished_at is not None:
@@ -124,7 +125,7 @@ class Keeper:
 
     def _bury(self, run_id: str) -> bool:
         with unit_of_work():
-            tick(CLOCK)
+            version()
             run = session().get(Run, run_id, with_for_update=True)
             if run is None or not run.is_open or run.lease_owner is None or run.lease_until is None or run.lease_until >= now():
                 return False

@@ -15,9 +15,9 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from app.actors import SYSTEM, Actor
 from app.clock import now
-from app.database import on_commit, session
+from app.database import on_commit, per_transaction, session
 from app.errors import Invalid
-from app.journal.operations import Subject, record, tick
+from app.journal.operations import Happening, Subject, record, record_all, tick
 from app.runs.drivers import Ending
 from app.runs.models import Dispatch, Run, RunStatus, RunStep, StepStatus
 from app.runs.output import add_lines, flush, masked, seal
@@ -55,7 +55,8 @@ class NewStep:
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a run is made of. `spec` goes to the journal, so it holds no secret; `key`: see `Driver.per_key`."""
+    """What a run is made of. `spec` goes to the journal (or `said` instead), so it holds no secret; `key`: see `Driver.per_key`.
+    Without targets it belongs to `tenant_id`; without that, too, everybody sees it who may read runs."""
 
     kind: str
     title: str
@@ -65,6 +66,13 @@ class NewRun:
     retry_of: str | None = None
     key: str | None = None
     tenant_id: str | None = None
+    said: Mapping[str, Any] | None = None
+
+
+def version() -> int:
+    """The version of whatever this transaction changes: one number, since others see all of it at once. Call it before locking
+    rows: its lock orders the writers."""
+    return per_transaction(CLOCK, lambda: tick(CLOCK))
 
 
 def subject_of(run: Run) -> Subject:
@@ -119,7 +127,7 @@ def _create(new: NewRun, tenants: set[str], total: int, actor: Actor, vault: Vau
         id=run_id, number=number_of(run_id), kind=new.kind, title=new.title[:500], spec=orjson.dumps(dict(new.spec)).decode(),
         secrets=seal(new.secrets, vault) if new.secrets and vault else None, run_key=new.key, actor_id=actor.id,
         actor_name=actor.name[:200], tenant_id=tenant, timeout_s=new.timeout_s, retry_of=new.retry_of, total=total,
-        version=tick(CLOCK), created_at=now(),
+        version=version(), created_at=now(),
     )  # fmt: skip
     session().add(run)
     session().flush()
@@ -127,8 +135,9 @@ def _create(new: NewRun, tenants: set[str], total: int, actor: Actor, vault: Vau
 
 
 def _requested(run: Run, new: NewRun, actor: Actor, targets: Sequence[str]) -> None:
-    said = dict(new.spec) | ({"secrets": sorted(new.secrets)} if new.secrets else {})
-    record(f"{run.kind}.requested", actor, subject_of(run), targets=list(targets[:100]), total=run.total, **said)
+    said = dict(new.spec if new.said is None else new.said) | ({"secrets": sorted(new.secrets)} if new.secrets else {})
+    said |= {"targets": list(targets[:100]), "total": run.total}
+    record_all([Happening(f"{run.kind}.requested", actor, subject_of(run), said)])
     forget_counts()
 
 
@@ -147,7 +156,7 @@ def begin(run_id: str, owner: str) -> bool:
     """Take a queued run: one conditional update; whether it was this caller's."""
     moment = now()
     values = {"status": RunStatus.RUNNING, "started_at": moment, "lease_owner": owner, "lease_until": moment + LEASE,
-              "version": tick(CLOCK)}  # fmt: skip
+              "version": version()}  # fmt: skip
     statement = update(_RUN).where(_RUN.c.id == run_id, _RUN.c.status == RunStatus.QUEUED)
     taken = session().execute(statement.values(values)).rowcount == 1
     forget_counts()
@@ -156,7 +165,7 @@ def begin(run_id: str, owner: str) -> bool:
 
 def claim_step(step_id: int) -> bool:
     """Take a step that waits for its computer; whether it was this caller's to send."""
-    values = {"dispatch": Dispatch.SENT, "sent_at": now(), "version": tick(CLOCK)}
+    values = {"dispatch": Dispatch.SENT, "sent_at": now(), "version": version()}
     statement = update(_STEP).where(_STEP.c.id == step_id, _STEP.c.dispatch == Dispatch.WAITING, _STEP.c.finished_at.is_(None))
     return bool(session().execute(statement.values(values)).rowcount == 1)
 
@@ -164,7 +173,7 @@ def claim_step(step_id: int) -> bool:
 def step_started(step: RunStep) -> None:
     """It has begun."""
     if step.status is StepStatus.PENDING:
-        step.version = tick(CLOCK)
+        step.version = version()
         step.status, step.started_at = StepStatus.RUNNING, now()
         touch(step.run_id)
 
@@ -179,7 +188,7 @@ def finish_step(step: RunStep, ending: Ending, vault: Vault | None = None) -> bo
     values = {"status": status, "outcome": ending.outcome, "exit_code": ending.exit_code,
               "reason": reason[:500] if reason else None, "finished_at": now(), "result": result,
               "dispatch": Dispatch.DONE if step.dispatch else None, "started_at": step.started_at or step.sent_at,
-              "duration_ms": ending.duration_ms, "version": tick(CLOCK)}  # fmt: skip
+              "duration_ms": ending.duration_ms, "version": version()}  # fmt: skip
     session().flush()
     first = update(_STEP).where(_STEP.c.id == step.id, _STEP.c.finished_at.is_(None)).values(values)
     if session().execute(first).rowcount != 1:
@@ -198,7 +207,7 @@ def finish_step(step: RunStep, ending: Ending, vault: Vault | None = None) -> bo
 def _count_step(step: RunStep, counts_as_failed: bool) -> None:
     """Count a finished step; a run of dispatched steps ends with the last one of them, any other when its worker says so."""
     column = _RUN.c.failed if counts_as_failed else _RUN.c.succeeded
-    session().execute(update(_RUN).where(_RUN.c.id == step.run_id).values({column: column + 1, _RUN.c.version: tick(CLOCK)}))
+    session().execute(update(_RUN).where(_RUN.c.id == step.run_id).values({column: column + 1, _RUN.c.version: version()}))
     run: Run | None = session().get(Run, step.run_id, populate_existing=True)
     if run is not None and run.is_open and step.dispatch is not None and run.succeeded + run.failed >= run.total:
         finish_run(run)
@@ -211,7 +220,7 @@ def finish_run(run: Run, status: RunStatus | None = None, reason: str | None = N
     run.status, run.reason, run.finished_at = status, reason[:500] if reason else None, now()
     run.lease_owner = run.lease_until = None
     run.skip = False
-    run.version = tick(CLOCK)
+    run.version = version()
     said = {"status": run.status.value, "succeeded": run.succeeded, "failed": run.failed}
     record(f"{run.kind}.finished", SYSTEM, subject_of(run), **said)
     forget_counts()
@@ -241,7 +250,7 @@ def _verdict(run: Run) -> tuple[RunStatus, str | None]:
 
 def touch(run_id: str) -> None:
     """Let live tables see the run anew."""
-    session().execute(update(_RUN).where(_RUN.c.id == run_id).values(version=tick(CLOCK)))
+    session().execute(update(_RUN).where(_RUN.c.id == run_id).values(version=version()))
 
 
 def targets_of(run: Run, *, failed_only: bool) -> list[Target]:

@@ -7,10 +7,10 @@ from sqlalchemy import func, select
 from app.actors import Actor
 from app.database import session
 from app.errors import Conflict
-from app.journal.operations import record, tick
+from app.journal.operations import record
 from app.runs.drivers import Ending, driver_of
 from app.runs.models import Dispatch, Run, RunStatus, RunStep, StepStatus
-from app.runs.operations import CLOCK, finish_run, finish_step, ring_dispatch, ring_work, subject_of, touch
+from app.runs.operations import finish_run, finish_step, ring_dispatch, ring_work, subject_of, touch, version
 from app.runs.queries import forget_counts, steps_of
 
 RESUMABLE = (RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.LOST, RunStatus.CANCELLED)
@@ -38,7 +38,7 @@ def allowed(run: Run) -> frozenset[str]:
 
 def _lock(run: Run, what: str, words: str) -> None:
     """Take the run for a change, as it is now. Raises Conflict when it cannot be asked for that."""
-    tick(CLOCK)  # first: its lock orders the writers
+    version()  # first: its lock orders the writers
     session().refresh(run, with_for_update=True)
     if what not in allowed(run):
         raise Conflict(words)
@@ -52,7 +52,7 @@ def _asked(run: Run, what: str, actor: Actor) -> None:
 
 def request_cancel(run: Run, *, actor: Actor) -> None:
     """Ask a run to stop: what waits is cancelled at once, what runs is told. Raises Conflict once it has ended."""
-    tick(CLOCK)
+    version()
     session().refresh(run, with_for_update=True)
     if not run.is_open:
         raise Conflict("The run has ended already")
@@ -61,14 +61,14 @@ def request_cancel(run: Run, *, actor: Actor) -> None:
     if first:
         record(f"{run.kind}.cancel_requested", actor, subject_of(run))
     held = run.lease_owner is not None and run.status is not RunStatus.QUEUED
-    version = tick(CLOCK)
+    changed = version()
     for step in steps_of(run.id):
         if step.finished_at is not None:
             continue
         if step.dispatch is Dispatch.WAITING:
             finish_step(step, Ending("cancelled", reason=f"Cancelled by {actor.name} before it was delivered"))
         elif step.dispatch is Dispatch.SENT:
-            step.cancel, step.version = True, version
+            step.cancel, step.version = True, changed
     session().flush()
     session().refresh(run)
     if run.is_open and not held and _has_work(run):
@@ -126,7 +126,7 @@ def reset_step(step: RunStep) -> None:
         step.attempt += 1
     step.status, step.outcome, step.reason, step.result = StepStatus.PENDING, None, None, None
     step.started_at = step.finished_at = step.duration_ms = step.exit_code = None
-    step.version = tick(CLOCK)
+    step.version = version()
 
 
 def request_skip(run: Run, *, actor: Actor) -> None:

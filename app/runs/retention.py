@@ -11,10 +11,10 @@ from app.actors import SYSTEM, Actor
 from app.clock import now
 from app.database import on_commit, reading, session, unit_of_work
 from app.errors import Conflict
-from app.journal.operations import Happening, record, record_all, tick
+from app.journal.operations import Happening, record, record_all
 from app.runs import artefacts
 from app.runs.models import Run, RunLog
-from app.runs.operations import CLOCK, subject_of
+from app.runs.operations import subject_of, version
 from app.runs.queries import forget_counts
 
 BATCH = 50
@@ -24,7 +24,7 @@ MAX_BATCHES = 400  # a time; the next one goes on
 
 def delete_runs(runs: Iterable[Run], root: Path, *, actor: Actor) -> int:
     """Delete runs that have ended, for good. `root` is the data directory. Raises Conflict when one has not ended."""
-    tick(CLOCK)
+    version()
     chosen = list(runs)
     for run in chosen:
         session().refresh(run, with_for_update=True)
@@ -54,7 +54,7 @@ def retain(kept: timedelta, root: Path) -> int:
             break
         _remove_logs(ids)
         with unit_of_work(power_safe=False):
-            tick(CLOCK)
+            version()
             _delete(ids)
         artefacts.remove_folders(root, ids)
         gone += len(ids)

@@ -11,7 +11,7 @@ from serving import Server, eventually
 
 from app.runs.masking import MASK, Masker
 
-CANARY = "canary-7f3a/Qz+8 é"
+CANARY = "sparrow-7f3a/Qz+8 é"
 
 
 def encodings(value: str) -> list[str]:
@@ -75,14 +75,14 @@ def test_a_canary_is_nowhere(served: Server) -> None:
              people.get(f"/runs/{run}/").text, people.get(f"/runs/{run}/steps/0/log").text, people.get("/runs.csv").text,
              people.get("/runs/").text, people.get(f"/fleet/{ours.id}/console?run={run}").text, people.get("/events/").text]  # fmt: skip
     for text in texts:
-        for secret in (CANARY, *encodings(CANARY), CANARY[:9], "canary", "Y2FuYXJ5"):
+        for secret in (CANARY, *encodings(CANARY), CANARY[:9], "sparrow", "c3BhcnJv"):
             assert secret not in text
     assert '"secrets": ["DEPLOY_KEY"]' in texts[2] or '"secrets":["DEPLOY_KEY"]' in texts[2], "the journal names it"
     if served.database_name is None:
         raw = b"".join(path.read_bytes() for path in Path(served.data).glob("binnacle.db*"))
-        assert b"canary-7f" not in raw
+        assert b"sparrow-7f" not in raw
         with sqlite3.connect(f"file:{served.data}/binnacle.db?mode=ro", uri=True) as database:
-            assert not database.execute("SELECT 1 FROM run_logs WHERE text LIKE '%canary%'").fetchall()
+            assert not database.execute("SELECT 1 FROM run_logs WHERE text LIKE '%sparrow%'").fetchall()
     again = served.http.post(f"/api/v1/runs/{run}/again").json()["id"]
     message = ours.next()
     assert message["env"] == {"DEPLOY_KEY": CANARY}

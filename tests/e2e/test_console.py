@@ -142,6 +142,19 @@ def test_following_stops_when_the_person_scrolls_up(tab: Page, machines: list[Ma
     assert box.evaluate(at_end)
     machine.ends(asked, 0)
     expect(tab.locator("#run-head")).to_contain_text("Succeeded")
+    tab.click("[data-log-times]")
+    tab.click("[data-log-wrap]")
+    tab.goto(f"{tab.url.split('#')[0]}#L120")
+    tab.reload()
+    expect(tab.locator("#L120")).to_have_text("119")
+    expect(tab.locator("#L120")).to_be_in_viewport()
+    expect(tab.locator("[data-log-follow]")).to_have_attribute("aria-pressed", "false")
+    for name, pressed in (("times", "true"), ("wrap", "false")):
+        expect(tab.locator(f"[data-log-{name}]")).to_have_attribute("aria-pressed", pressed)
+    tab.locator("#L121").click(position={"x": 20, "y": 5})
+    assert tab.url.endswith("#L121")
+    tab.click("[data-log-times]")
+    tab.click("[data-log-wrap]")
 
 
 def test_a_command_is_cancelled(tab: Page, product: Launched, machines: list[Machine]) -> None:
