@@ -3,13 +3,13 @@
 from flask import current_app
 
 from app.actors import Permission
-from app.connectors.dispatcher import check_connected, dispatcher_of, wait_for
+from app.connectors.dispatcher import check_connected, commit_and_wait
 from app.containers import bp, operations, queries, shown
 from app.containers.driver import CONTAINER
 from app.containers.models import Container
 from app.containers.operations import MARGIN_S, PAST, Action
 from app.containers.schemas import ContainerOut, Done, LogsQuery, TimeoutQuery
-from app.database import begin_write, commit
+from app.database import begin_write
 from app.errors import DomainError, Malformed, NotFound, Offline, TimedOut
 from app.fleet.queries import get_computer
 from app.runs import queries as run_queries
@@ -68,13 +68,8 @@ def _act(uuid: str, container_id: str, action: Action, timeout_s: int) -> Done:
     container = _container(uuid, container_id)
     name = container.name
     run = operations.request_action([container], action, actor=access.actor(), timeout_s=timeout_s)
-    run_id, dispatcher = run.id, dispatcher_of(current_app)
-    ended = dispatcher.expect(run_id)
-    try:
-        commit()
-        run = wait_for(ended, run_id, timeout_s + MARGIN_S + PATIENCE_S)
-    finally:
-        dispatcher.forget(run_id)
+    run_id = run.id
+    run = commit_and_wait(current_app, run_id, timeout_s + MARGIN_S + PATIENCE_S)
     if run.status is not RunStatus.SUCCEEDED:
         raise _failure(run)
     return Done(message=f"Container {name} {PAST[action]}", run_id=run_id)

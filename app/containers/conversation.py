@@ -8,9 +8,10 @@ from flask import current_app
 from sqlalchemy import select
 
 from app.connectors import registry
-from app.connectors.conversation import on_result, read
+from app.connectors.conversation import on_result
 from app.connectors.dispatcher import say
 from app.connectors.registry import Connection
+from app.connectors.writer import read
 from app.containers import readings, reports
 from app.containers.desk import desk_of
 from app.containers.models import EngineState, LogReading, ReadingState
@@ -34,7 +35,7 @@ def listen() -> None:
     )  # fmt: skip
     for hooks, hook in (
         (registry.greeted_hooks, _on_hello), (registry.gone_hooks, _on_gone), (registry.metrics_hooks, _on_metrics),
-        (fleet.status_hooks, reports.renew),
+        (fleet.status_hooks, reports.renew), (fleet.deletion_hooks, reports.forget),
     ):  # fmt: skip
         if hook not in hooks:
             hooks.append(hook)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from app.clock import iso
-from app.connectors.conversation import read
+from app.connectors.writer import read
 from app.containers.operations import KIND, again, container_of
 from app.database import session
 from app.errors import Malformed
@@ -60,6 +60,6 @@ def _read(said: dict[str, Any]) -> _Answer:
 
 
 CONTAINER = Driver(
-    KIND, "Container", again, template="containers/_asked.html",
+    KIND, "Container", again, template="containers/_asked.html", noun="container",
     remote=Remote("containers", REFUSES, message, {**dict.fromkeys(ANSWERS.values(), done), "error": failed}),
 )  # fmt: skip

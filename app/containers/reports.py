@@ -179,6 +179,13 @@ def renew(computer_ids: list[int]) -> None:
     session().execute(update(ContainerEngine).where(ContainerEngine.computer_id.in_(computer_ids)).values(version=version))
 
 
+def forget(_computer_ids: list[int]) -> None:
+    """Computers are about to be deleted, and their containers with them: let live tables look, and wait for whoever reports just
+    now before the computers' rows are locked."""
+    tick(CLOCK)
+    forget_counts()
+
+
 def forget_figures(computer_ids: Sequence[int]) -> None:
     """Nobody knows any more what the containers of these computers use."""
     values = {"cpu": None, "memory": None, "memory_limit": None}

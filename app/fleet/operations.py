@@ -283,7 +283,7 @@ def sweep_offline(limit: int = 500) -> int:
     if not list(session().scalars(overdue)):
         return 0
     version = tick(CLOCK)
-    rows = session().scalars(overdue.with_for_update(skip_locked=True))
+    rows = session().scalars(overdue.with_for_update(skip_locked=True, key_share=True))
     computers = list(queries.by_ids(list(rows)).values())
     for computer in computers:
         set_status(computer, ComputerStatus.OFFLINE, version)

@@ -81,8 +81,8 @@ class Driver:
     """A kind of run. `again` makes a run like another, or of its failed targets only (`failed_only`), by an `actor`; it raises
     Invalid when nothing is left to do. `lane`: its steps on one computer go one after the other, in the order in which they were
     asked for; otherwise up to four of a computer run beside each other. `per_key`: how many runs with the same `key` run at once.
-    `template` shows what is particular to the kind on the run's page. `actions` are more that people may ask: "retry" for a
-    kind of work whose steps are targets."""
+    `template` shows what is particular to the kind on the run's page, `noun` is what its steps for computers are there. `actions`
+    are more that people may ask: "retry" for a kind of work whose steps are targets."""
 
     kind: str
     label: str
@@ -92,6 +92,7 @@ class Driver:
     lane: bool = False
     per_key: int = 1
     template: str = "runs/_plain.html"
+    noun: str = "computer"
     actions: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -135,6 +136,12 @@ def template_of(kind: str) -> str:
     """What shows what such a run was asked to do."""
     driver = _drivers.get(kind)
     return driver.template if driver else "runs/_plain.html"
+
+
+def noun_of(kind: str) -> str:
+    """What its steps for computers are called."""
+    driver = _drivers.get(kind)
+    return driver.noun if driver else "computer"
 
 
 def kinds() -> tuple[tuple[str, str], ...]:

@@ -93,6 +93,7 @@ def run(run_id: str) -> Response:
         response = make_response(render_template(
             "runs/run.html", run=found, spec=orjson.loads(found.spec), may_command=may_command, page_title=found.title[:80],
             kind=drivers.label_of(found.kind), asked=drivers.template_of(found.kind), works=step.dispatch is None,
+            target=drivers.noun_of(found.kind),
             files=artefacts.of_run(found.id), may_delete=may_command and who.can(Permission.FLEET_WRITE),
             **viewer, **_targets(found),
         ))  # fmt: skip

@@ -142,7 +142,8 @@ class Engine:
         self._failures = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError,
                           OSError, ValueError)  # fmt: skip
         self._api: Any = None
-        self._api = self._guarded(docker.APIClient, base_url=where, version="1.41", timeout=timeout)
+        tls = docker.utils.kwargs_from_env().get("tls") if where.startswith(("tcp:", "https:")) else None
+        self._api = self._guarded(docker.APIClient, base_url=where, version="1.41", timeout=timeout, tls=tls or False)
         head = self._guarded(self._api.get, f"{self._api.base_url}/_ping", timeout=min(timeout, ENGINE_TIMEOUT))
         if head.status_code != 200:
             raise EngineError("silent", f"The engine answers with HTTP {head.status_code}.", head.status_code)

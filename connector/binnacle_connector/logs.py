@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import datetime
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from .engine import Engine, EngineError, Finder, is_running, started
+from .lines import Line, Lines, Told
 from .log import logger
 from .request import Refused
 
@@ -17,27 +18,10 @@ PIECE = 32 * 1024
 IN_FLIGHT = 256 * 1024
 HELD = 512 * 1024
 JOINED = 0.1
-MAX_LINE = 16 * 1024
 MAX_TAIL = 10_000
 LOOK = 0.5  # between two looks whether it was started again
 LET_GO = 3.0  # a container counts as running for a moment after its log has ended
 MAX_ANSWER = 2 * 1024 * 1024
-
-_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) ?")
-_STREAMS = {0: "stdout", 1: "stdout", 2: "stderr"}
-
-
-class Line(NamedTuple):
-    """A line without its end: `at` is RFC 3339 as the engine tells it, or none."""
-
-    stream: str
-    at: str | None
-    text: str
-
-    @property
-    def size(self) -> int:
-        """About its bytes in a message."""
-        return len(self.text.encode("utf-8")) + len(self.at or "") + 24
 
 
 def parse_tail(message: dict[str, Any], default: int | None) -> int | None:
@@ -50,56 +34,6 @@ def parse_tail(message: dict[str, Any], default: int | None) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TAIL:
         raise Refused(f'The tail must be a whole number from 0 to {MAX_TAIL:,}, or "all".')
     return value
-
-
-class Lines:
-    """Turns chunks of an engine's log, in frames or (a terminal's) without, into lines, wherever they were split."""
-
-    def __init__(self, terminal: bool) -> None:
-        self._terminal = terminal
-        self._raw = b""
-        self._open: dict[str, bytes] = {}
-
-    def feed(self, chunk: bytes) -> Iterator[Line]:
-        """The lines that end in this chunk."""
-        if self._terminal:
-            yield from self._cut("stdout", chunk)
-            return
-        raw, place = self._raw + chunk, 0
-        while len(raw) >= place + 8:
-            end = place + 8 + int.from_bytes(raw[place + 4 : place + 8], "big")
-            if len(raw) < end:
-                break
-            yield from self._cut(_STREAMS.get(raw[place], "stdout"), raw[place + 8 : end])
-            place = end
-        self._raw = raw[place:]
-
-    def rest(self) -> Iterator[Line]:
-        """What is left when the log has ended without a line's end."""
-        for stream, data in self._open.items():
-            if data:
-                yield _line(stream, data)
-        self._open = {}
-
-    def _cut(self, stream: str, data: bytes) -> Iterator[Line]:
-        whole = self._open.get(stream, b"") + data
-        *ended, left = whole.split(b"\n")
-        for one in ended:
-            yield _line(stream, one)
-        while len(left) > 4 * MAX_LINE:  # a line without an end goes on below
-            yield _line(stream, left[: 4 * MAX_LINE])
-            left = left[4 * MAX_LINE :]
-        self._open[stream] = left
-
-
-def _line(stream: str, data: bytes) -> Line:
-    found = _STAMP.match(data)
-    at = found.group(1).decode("ascii") if found else None
-    text = data[found.end() if found else 0 :].decode("utf-8", "replace").replace("\0", "\ufffd")
-    text = text[:-1] if text.endswith("\r") else text
-    if len(text) > MAX_LINE:
-        text = text[:MAX_LINE] + f" … {len(text) - MAX_LINE:,} more characters"
-    return Line(stream, at, text)
 
 
 class Reader(threading.Thread):
@@ -126,6 +60,7 @@ class Reader(threading.Thread):
         self._seq = 0
         self._stream: Any = None
         self._stopping = False
+        self._told = Told()
         self.ending: tuple[str, str | None] | None = None  # why it ended, and what there is to say
 
     def run(self) -> None:
@@ -149,30 +84,30 @@ class Reader(threading.Thread):
     def _read_all(self, engine: Engine) -> None:
         """Read, and when the container is started again, go on: engines end a log with the container."""
         tail, since = self._tail, None
+        begun = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         while not self._stopping:
             log = engine.logs(self._container, tail, self._following, since)
             self._stream = log.chunks
             if self._stopping:
                 log.chunks.close()
             self._read(log.chunks, Lines(log.terminal))
-            since = self._next_start(engine, log.started) if self._following else None
-            if since is None:
+            if not self._following or not self._started_again(engine, log.started):
                 return
-            tail = None
+            tail, since = None, self._told.again() or begun
 
-    def _next_start(self, engine: Engine, before: str) -> str | None:
-        """Wait until it is started again; gives when that was, or none when the log ended for another reason."""
+    def _started_again(self, engine: Engine, before: str) -> bool:
+        """Wait until it is started again; false when the log ended for another reason."""
         patience = time.monotonic() + LET_GO
         while not self._stopping:
             told = engine.inspect(self._container)
             if is_running(told):
                 if started(told) != before:
-                    return started(told)
+                    return True
                 if time.monotonic() >= patience:
-                    return None
+                    return False
             with self._room:
                 self._room.wait(LOOK)
-        return None
+        return False
 
     def _read(self, chunks: Any, lines: Lines) -> None:
         for chunk in chunks:
@@ -184,6 +119,8 @@ class Reader(threading.Thread):
             self._put(line)
 
     def _put(self, line: Line) -> None:
+        if not self._told.is_new(line):
+            return
         with self._room:
             while self._held >= HELD and not self._stopping:
                 self._room.wait()

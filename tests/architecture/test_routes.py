@@ -49,7 +49,7 @@ def _filled(rule: str, uuid: str) -> str:
     path = rule
     for name in ("uuid", "user_id", "tenant_id", "key_id", "view_id", "token_id", "run_id"):
         path = path.replace(f"<{name}>", uuid if name == "uuid" else "00000000-0000-0000-0000-000000000000")
-    return re.sub("<int:[a-z_]+>", "1", path)
+    return re.sub("<int:[a-z_]+>", "1", re.sub(r"<any\((\w+)[^>]*>", r"\1", path))
 
 
 def _expected(permission: Permission, name: str | None, api: bool) -> str:
@@ -98,7 +98,8 @@ def test_every_route_asks_for_the_permission_it_declares(cast: Cast, name: str |
         }
         if verdict != expected and rule not in own_rule and not (verdict == "anonymous" and rule.endswith("/login")):
             wrong.append((route, expected, answer.status_code))
-        assert answer.status_code < 500, (route, answer.text)
+        offline = answer.status_code == 503 and rule.startswith("/api/v1/docker/")  # the computer is not connected
+        assert answer.status_code < 500 or offline, (route, answer.text)
     assert not wrong
 
 

@@ -9,7 +9,7 @@ import pytest
 from binnacle_connector import containers as watching  # isort: skip
 from binnacle_connector.engine import EngineError, Finder, candidates  # isort: skip
 from binnacle_connector.listing import entry, report  # isort: skip
-from binnacle_connector.logs import Lines  # isort: skip
+from binnacle_connector.lines import Line, Lines, Told  # isort: skip
 
 
 class Watched:
@@ -199,7 +199,8 @@ def test_a_followed_log_arrives_line_by_line_also_past_a_restart(watched: Watche
     assert texts[1:5] == ["tick 1", "tick 2", "tick 3", "tick 4"]
     assert all(at for _, at, _ in watched.lines(request))
     watched.answer(watched.ask("restart_container", container_id="w9", timeout=1))
-    watched.eventually(lambda: [t for _, _, t in watched.lines(request)].count("tick 2") == 2, 15)
+    for number in (1, 2, 3):
+        watched.eventually(lambda n=number: [t for _, _, t in watched.lines(request)].count(f"tick {n}") == 2, 15)
     watched.ask("unfollow_container_logs", request_id=request)
     watched.eventually(lambda: not any(t.name == "container-log" for t in __import__("threading").enumerate()))
     engine.remove("w9")
@@ -309,3 +310,22 @@ def test_lines_are_whole_wherever_the_log_was_split() -> None:
             ("stderr", "err"), ("stdout", "café"), ("stdout", "next line"), ("stdout", ""),
         ]  # fmt: skip
         assert found[1].at == "2026-01-01T00:00:00Z"
+    terminal = Lines(terminal=True)
+    raw = b"2026-01-01T00:00:00.123Z one\r\n2026-01-01T00:00:01Z tw"
+    assert [(line.stream, line.text) for line in terminal.feed(raw)] == [("stdout", "one")]
+    assert [line.text for line in terminal.rest()] == ["tw"]
+
+
+def test_a_log_that_is_read_anew_tells_no_line_twice_and_leaves_none_out() -> None:
+    def line(at: str, text: str) -> Line:
+        return Line("stdout", at, text)
+
+    told = Told()
+    assert told.again() is None
+    before = [line("1", "a"), line("2", "b"), line("2", "b"), line("2", "c")]
+    assert all(told.is_new(one) for one in before)
+    assert told.again() == "2"
+    anew = [line("2", "b"), line("2", "b"), line("2", "c"), line("2", "b"), line("2", "d"), line("3", "b")]
+    assert [told.is_new(one) for one in anew] == [False, False, False, True, True, True]
+    assert told.again() == "3"
+    assert [told.is_new(one) for one in (line("3", "b"), line("4", "b"))] == [False, True]

@@ -98,11 +98,11 @@ def test_a_container_that_dies_by_itself_shows_as_exited_with_figures_gone(real:
 
 def test_logs_also_hostile_and_long_ones_come_as_lines(real: Real, engine: Any) -> None:
     engine.remove("r4")
-    engine.run("r4", r"printf 'caf\303\251 <script>\033[31m \377\000\n'; yes " + "y" * 999 + " | head -n 10000; echo last >&2")
+    engine.run("r4", r"printf 'caf\303\251 <script>\033[31m \377\000\n'; yes " + "y" * 999 + " | head -n 10000; echo last")
     real.container("r4", "exited")
     assert real.get("/r4/logs?tail=2").json()[1] == "last"
-    many = real.get("/r4/logs?tail=10000").json()
-    assert len(many) == 10_000
+    many = real.get("/r4/logs?tail=200").json()
+    assert (len(many), many[0], many[-1]) == (200, "y" * 999, "last")
     page = real.server.sign_in()
     uuid = page.get("/containers.csv?q=r4").text.splitlines()[1].split(",")[0]
     whole = page.get(f"/containers/{uuid}/logs/all", timeout=120)
