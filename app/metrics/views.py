@@ -67,8 +67,14 @@ def chart_data(uuid: str) -> Response:
     found, start, end = _history(uuid, validate_query(RangeQuery, request))
     out: dict[str, Any] = {"resolution": found.resolution, "step": found.step_ms / 1000, "from": start / 1000, "to": end / 1000,
                            "t": [p.at / 1000 for p in found.points]}  # fmt: skip
-    for name, key in (("cpu", "cpu"), ("memory", "memory"), ("disk", "disk"), ("recv_rate", "recv"), ("sent_rate", "sent"),
-                      ("load", "load")):
+    for name, key in (
+        ("cpu", "cpu"),
+        ("memory", "memory"),
+        ("disk", "disk"),
+        ("recv_rate", "recv"),
+        ("sent_rate", "sent"),
+        ("load", "load"),
+    ):
         out[key] = [p.values[name] for p in found.points]
         if found.step_ms:
             out[f"{key}_min"] = [p.spans[name][0] for p in found.points]
