@@ -579,7 +579,7 @@ def test_every_page_says_how_many_alerts_there_are(world: World) -> None:
     found = bob.get("/search?q=web-1").text
     assert "web-1: CPU busy" in found and f"/alerts/thresholds/{world.rule}/" in bob.get("/search?q=cpu+bu").text
     fleet = bob.get("/fleet/?status=alerts&sort=-alerts").text
-    assert [n for n in re.findall(r'class="bn-name" href="/fleet/[^"]+">([^<]+)<', fleet)] == ["db-1", "web-1"]
+    assert re.findall(r'class="bn-name" href="/fleet/[^"]+">([^<]+)<', fleet) == ["db-1", "web-1"]
     assert f'href="/fleet/{world.db[1]}/alerts">1<' in fleet and ">Critical</span>" in fleet and "with alerts" in fleet
     tab = bob.get(f"/fleet/{world.db[1]}/alerts").text
     assert listed(tab) == ["db-1"] and "Critical" in tab.split('id="live-head"', 1)[1].split("bn-tabs", 1)[0]
