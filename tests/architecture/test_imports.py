@@ -22,7 +22,8 @@ LAYER_OF = {
     "terminal": "models", "shown": "schemas",
     "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "operations",
     "entries": "operations", "book": "operations", "checks": "operations", "evaluation": "operations", "sources": "operations",
-    "deadlines": "operations", "rule_schemas": "schemas",
+    "deadlines": "operations", "words": "models", "figures": "queries", "undoing": "operations", "story": "schemas",
+    "thresholds": "entrance", "silences": "entrance", "rule_schemas": "schemas",
 }  # fmt: skip
 PURE = {
     "models",

@@ -16,7 +16,8 @@ PAGES = ["/", "/fleet/", "/fleet/?q=nothing-matches", "/fleet/new", "/fleet/view
          "/settings/users/new", "/settings/users/{user}", "/settings/tenants", "/settings/tenants/{tenant}/edit", "/settings/api-keys",
          "/settings/audit", "/settings/audit?verify=1", "/sessions/", "/sessions/?q=nothing-matches", "/sessions/charts", "/sessions/events",
          "/sessions/errors", "/sessions/views/new?status=failed",
-         "/proxies/", "/proxies/?q=nothing-matches", "/nothing"]  # fmt: skip
+         "/proxies/", "/proxies/?q=nothing-matches", "/alerts/", "/alerts/?q=nothing-matches", "/alerts/thresholds/", "/alerts/thresholds/new",
+         "/alerts/silences/", "/alerts/silences/new", "/fleet/{uuid}/alerts", "/nothing"]  # fmt: skip
 
 
 class Audit(HTMLParser):
