@@ -10,6 +10,7 @@ from app.alerts import bp, operations, queries
 from app.alerts.figures import computer_named, scope_names, tenant_names
 from app.alerts.forms import SCOPES, WindowForm
 from app.alerts.models import ScopeKind, Silence
+from app.alerts.undoing import end_early
 from app.alerts.words import lasted, scope_words
 from app.clock import now
 from app.database import release
@@ -198,7 +199,7 @@ def end_silence(silence_id: str) -> Response:
         return make_response(redirect("/alerts/silences/", 303))
     fields = _as_form(row)
     if row.is_on(moment) and row.repeat is None and row.starts_at < moment:
-        operations.update_silence(row, {"ends_at": moment + timedelta(milliseconds=1)}, actor=access.actor())
+        end_early(row, actor=access.actor())
     else:
         operations.delete_silence(row, actor=access.actor())
     pages.toast("The silence is over", undo={"url": "/alerts/silences/new", "label": "Undo", "fields": fields})

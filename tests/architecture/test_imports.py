@@ -15,18 +15,18 @@ APP = ROOT / "app"
 LAYERS = ("models", "queries", "operations", "schemas", "entrance")
 FILES = {
     "models": """
-        models catalogue counters events health masking messages pieces rules signing terminal
+        models catalogue counters events health masking messages pieces rules signing terminal words
     """,
     "queries": """
-        queries drivers matching rollups sessions/events silencing statistics
+        queries drivers figures matching rollups sessions/events silencing statistics
     """,
     "operations": """
-        operations artefacts book checker checks courier deadlines entries evaluation leases output
-        partitions preview readings reports requests retention saved sender sources writer
+        operations artefacts book checker checks courier deadlines entries evaluation leases output partitions preview
+        readings reports requests retention saved sender sources undoing writer
     """,
     "schemas": """
-        schemas authenticator bell conversation desk dispatcher driver engine execution export feed forms
-        hub live registry rows rule_schemas shown viewer work
+        schemas authenticator bell conversation desk dispatcher driver engine execution export feed forms hub live
+        registry rows rule_schemas shown story viewer work
     """,
     "entrance": """
         api asked bootstrap bulk session silences thresholds users views watch ws

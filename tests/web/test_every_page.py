@@ -19,7 +19,8 @@ PAGES = ["/", "/fleet/", "/fleet/?q=nothing-matches", "/fleet/new", "/fleet/view
          "/settings/webhooks", "/settings/webhooks/new", "/settings/webhooks/{hook}", "/settings/webhooks/{hook}?status=failed", "/settings/webhooks/{hook}/edit",
          "/settings/webhooks/{hook}/rotate", "/settings/webhooks/{hook}/delete", "/settings/webhooks/{hook}/deliveries/{delivery}",
          "/settings/channels", "/settings/channels/new", "/settings/channels/{channel}", "/settings/channels/{channel}/edit", "/settings/channels/{channel}/delete",
-         "/proxies/", "/proxies/?q=nothing-matches", "/nothing"]  # fmt: skip
+                  "/proxies/", "/proxies/?q=nothing-matches", "/alerts/", "/alerts/?q=nothing-matches", "/alerts/thresholds/", "/alerts/thresholds/new",
+         "/alerts/silences/", "/alerts/silences/new", "/fleet/{uuid}/alerts", "/nothing"]  # fmt: skip
 
 
 class Audit(HTMLParser):
