@@ -2,6 +2,7 @@
 hangs, and a chore of the worker that is slow, hold up nobody else."""
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,10 +13,11 @@ from app.database import reading, unit_of_work
 from app.deliveries import operations, queries
 from app.deliveries.models import Delivery
 from app.deliveries.operations import Carrier, Claimed, Outcome
-from app.journal.queries import last_seq
+from app.journal.queries import after, last_seq
 from app.logging import get_logger
 
 TICK_S = 0.2
+PASS_S = 5.0
 log = get_logger(__name__)
 
 
@@ -28,6 +30,7 @@ class Courier:
         self._thread: threading.Thread | None = None
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
+        self._passed: dict[str, float] = {}
         self._flying: Counter[tuple[str, str]] = Counter()
 
     def run(self) -> None:
@@ -61,9 +64,7 @@ class Courier:
 
     def take(self, carrier: Carrier) -> list[list[Claimed]]:
         """Follow the journal, then claim what is due, as far as there are hands free."""
-        with reading():
-            cursor = queries.cursor(carrier.name)
-            behind = cursor is not None and last_seq() > cursor
+        behind = self._is_behind(carrier)
         while behind and not self._stopping.is_set():
             with unit_of_work(power_safe=False):  # cursor and rows go together: what a power cut takes, is made again
                 behind = operations.follow(carrier)
@@ -73,6 +74,19 @@ class Courier:
         with unit_of_work(power_safe=False):
             claimed = [operations.claim([row.id for row in parcel]) for parcel in parcels]
         return [parcel for parcel in claimed if parcel]
+
+    def _is_behind(self, carrier: Carrier) -> bool:
+        """Whether the journal holds something for it. What nobody wants is passed over every few seconds, not each time."""
+        with reading():
+            cursor = queries.cursor(carrier.name)
+            if cursor is None or last_seq() <= cursor:
+                return False
+            types = tuple(carrier.types())
+            wanted = bool(types and after(cursor, types, 1))
+        late = self._passed.get(carrier.name, 0.0) + PASS_S < time.monotonic()
+        if wanted or late:
+            self._passed[carrier.name] = time.monotonic()
+        return wanted or late
 
     def _parcels(self, carrier: Carrier) -> list[list[Delivery]]:
         with self._lock:
