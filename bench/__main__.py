@@ -5,7 +5,7 @@ import sys
 
 from bench.results import report
 
-ALL = ("ingest", "events", "export", "page", "live", "sockets", "idle", "login")
+ALL = ("ingest", "alerts", "events", "export", "page", "live", "sockets", "idle", "login")
 
 
 def main(names: list[str]) -> int:

@@ -1,10 +1,12 @@
-"""A load generator: raw sockets, keep-alive, closed loop, in a process of its own.
+"""A load generator: raw sockets, keep-alive, closed loop, in a process of its own. With a `rate` the connections together send no
+more than that many requests a second.
 
-`python -m bench.load` reads {"port", "request" (base64), "connections", "seconds", "expect"} from stdin and writes
+`python -m bench.load` reads {"port", "requests" (base64), "connections", "seconds", "expect", "rate"} from stdin and writes
 {"done", "failed", "seconds", "p50_ms", "p99_ms", "bytes"} to stdout. Loopback only.
 """
 
 import base64
+import heapq
 import json
 import select
 import socket
@@ -42,11 +44,12 @@ def request(path: str, *, method: str = "GET", body: bytes = b"", headers: dict[
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def run(port: int, raw: bytes | list[bytes], *, seconds: float, connections: int = 32, expect: int = 200) -> Round:
+def run(port: int, raw: bytes | list[bytes], *, seconds: float, connections: int = 32, expect: int = 200,
+        rate: float | None = None) -> Round:  # fmt: skip
     """One round, in a child process. Several requests are spread over the connections."""
     requests = [raw] if isinstance(raw, bytes) else raw
     job = {"port": port, "requests": [base64.b64encode(r).decode() for r in requests], "seconds": seconds,
-           "connections": connections, "expect": expect}  # fmt: skip
+           "connections": connections, "expect": expect, "rate": rate}  # fmt: skip
     found = subprocess.run([sys.executable, "-m", "bench.load"], input=json.dumps(job).encode(), cwd=ROOT,
                            stdout=subprocess.PIPE, check=True, timeout=seconds + 60)  # fmt: skip
     return Round(**json.loads(found.stdout))
@@ -93,17 +96,24 @@ def _work(job: dict[str, Any]) -> Round:
     times: list[float] = []
     started = time.perf_counter()
     ends = started + job["seconds"]
+    period = job["connections"] / job["rate"] if job.get("rate") else 0.0
+    resting: list[tuple[float, int]] = []
     for connection in by_fd.values():
         connection.send()
     while (moment := time.perf_counter()) < ends:
-        for fd, _ in poller.poll(max(0.0, ends - moment)):
+        while resting and resting[0][0] <= moment:
+            by_fd[heapq.heappop(resting)[1]].send()
+        for fd, _ in poller.poll(max(0.0, min([ends, *(due for due, _ in resting[:1])]) - moment)):
             connection = by_fd[fd]
             if status := connection.receive():
                 times.append(time.perf_counter() - connection.sent_at)
                 done += status == job["expect"]
                 failed += status != job["expect"]
                 size = len(connection.buffer)
-                connection.send()
+                if period:
+                    heapq.heappush(resting, (connection.sent_at + period, fd))
+                else:
+                    connection.send()
     took = time.perf_counter() - started
     times.sort()
     at = lambda share: round(times[min(len(times) - 1, int(len(times) * share))] * 1000, 2) if times else 0.0  # noqa: E731

@@ -381,11 +381,11 @@ def test_a_flapping_threshold_of_the_api_is_told_twice_at_most(desk: Desk) -> No
 
     computer = make_computer()
     desk.rule(**ThresholdIn.model_validate_json(orjson.dumps(rule_for(computer[1]))).values())
-    for number in range(180):
-        desk.later(10)
-        desk.sample(computer[0], 95 if number // 6 % 2 == 0 else 20)
+    for number in range(90):
+        desk.later(20, work=number % 15 == 0)
+        desk.sample(computer[0], 95 if number // 3 % 2 == 0 else 20)
     assert desk.told() == ["fired"]
-    for _ in range(12):
-        desk.later(10)
+    for _ in range(6):
+        desk.later(20)
         desk.sample(computer[0], 20)
     assert desk.told() == ["fired", "resolved"]

@@ -18,11 +18,13 @@ def counts(desk: Desk, computer: int) -> tuple[int, int, int, str]:
         return row.alerts_open, row.alerts_warning, row.alerts_critical, row.health
 
 
-def minute(desk: Desk, computer: int, *values: float) -> None:
-    """One sample every ten seconds."""
-    for value in values:
-        desk.later(10)
+def minute(desk: Desk, computer: int, *values: float, every: float = 10) -> None:
+    """One sample every ten seconds; the worker is heard from before the last one."""
+    for value in values[:-1]:
+        desk.later(every, work=False)
         desk.sample(computer, value)
+    desk.later(every)
+    desk.sample(computer, values[-1])
 
 
 def test_a_rule_without_for_fires_at_the_first_sample_and_recovers_at_its_own_value(desk: Desk) -> None:
@@ -87,8 +89,8 @@ def test_a_threshold_crossed_to_and_fro_every_minute_for_half_an_hour_is_told_at
     computer = make_computer()
     desk.rule(recovery_for_seconds=120)
     for number in range(30):
-        minute(desk, computer[0], *[95 if number % 2 == 0 else 20] * 6)
-    minute(desk, computer[0], *[20] * 30)
+        minute(desk, computer[0], *[95 if number % 2 == 0 else 20] * 3, every=20)
+    minute(desk, computer[0], *[20] * 8, every=20)
     assert desk.told() == ["fired", "resolved"]
 
 
@@ -96,10 +98,10 @@ def test_what_flaps_at_a_slower_pace_must_be_quiet_for_longer_each_time(desk: De
     """Three minutes bad, three good: once it fired again soon after it was resolved, it stays until ten quiet minutes."""
     computer = make_computer()
     desk.rule(recovery_for_seconds=120)
-    for number in range(20):
-        minute(desk, computer[0], *[95 if number % 2 == 0 else 20] * 18)
+    for number in range(12):
+        minute(desk, computer[0], *[95 if number % 2 == 0 else 20] * 6, every=30)
     assert desk.told() == ["fired", "resolved", "fired"]
-    minute(desk, computer[0], *[20] * 60)
+    minute(desk, computer[0], *[20] * 21, every=30)
     assert desk.told() == ["fired", "resolved", "fired", "resolved"]
 
 
