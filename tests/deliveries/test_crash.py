@@ -121,6 +121,21 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
+def test_a_worker_that_is_asked_to_stop_finishes_what_it_sends(told: tuple[Server, Receiver]) -> None:
+    server, receiver = told
+    receiver.replies["/slow"] = Reply(pause_s=1.5)
+    hook = {"name": "slow", "url": f"http://127.0.0.1:{receiver.port}/slow", "events": ["alert.fired"]}
+    made = server.http.post("/api/v1/webhooks", json=hook).raise_for_status().json()["id"]
+    server.http.post(f"/api/v1/webhooks/{made}/test").raise_for_status()
+    eventually(lambda: receiver.at("/slow"), 60)
+    assert server.worker is not None
+    server.worker.terminate()
+    assert server.worker.wait(30) == 0
+    (row,) = rows(server, f"/api/v1/webhooks/{made}/deliveries")
+    assert (row["status"], row["attempts"], len(receiver.at("/slow"))) == ("delivered", 1, 1)
+    server.start_worker()
+
+
 def test_nothing_secret_is_in_database_log_pages_or_deliveries(told: tuple[Server, Receiver]) -> None:
     """RELIABILITY 20, with what the test before has left behind."""
     server, _ = told
