@@ -5,7 +5,7 @@ import sys
 
 from bench.results import report
 
-ALL = ("ingest", "alerts", "events", "export", "page", "live", "sockets", "runs", "containers", "idle", "login")
+ALL = ("ingest", "alerts", "events", "export", "page", "live", "sockets", "runs", "containers", "idle", "login", "deliveries")
 
 
 def main(names: list[str]) -> int:

@@ -2,6 +2,7 @@
 hangs, and a chore of the worker that is slow, hold up nobody else."""
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,10 +13,12 @@ from app.database import reading, unit_of_work
 from app.deliveries import operations, queries
 from app.deliveries.models import Delivery
 from app.deliveries.operations import Carrier, Claimed, Outcome
-from app.journal.queries import last_seq
+from app.deliveries.queries import Glance
+from app.journal.queries import after
 from app.logging import get_logger
 
 TICK_S = 0.2
+PASS_S, ASLEEP_S = 5.0, 1.0
 log = get_logger(__name__)
 
 
@@ -25,9 +28,12 @@ class Courier:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._stopping = threading.Event()
+        self._ring = threading.Event()  # hands have become free
         self._thread: threading.Thread | None = None
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
+        self._passed: dict[str, float] = {}
+        self._asleep: dict[str, float] = {}
         self._flying: Counter[tuple[str, str]] = Counter()
 
     def run(self) -> None:
@@ -39,6 +45,7 @@ class Courier:
     def stop(self) -> None:
         """Hand out nothing more and wait for what is under way."""
         self._stopping.set()
+        self._ring.set()
         if self._thread is not None:
             self._thread.join()
         for pool in self._pools.values():
@@ -52,7 +59,8 @@ class Courier:
                         self.turn(carrier)
                     except Exception as error:  # the next turn tries again; the courier must outlive its database
                         log.error("courier", carrier=carrier.name, error=f"{type(error).__name__}: {error}"[:500])
-                self._stopping.wait(TICK_S)
+                self._ring.wait(TICK_S)
+                self._ring.clear()
 
     def turn(self, carrier: Carrier) -> None:
         """Hand out what is due."""
@@ -61,18 +69,37 @@ class Courier:
 
     def take(self, carrier: Carrier) -> list[list[Claimed]]:
         """Follow the journal, then claim what is due, as far as there are hands free."""
+        if self._asleep.get(carrier.name, 0.0) > time.monotonic():
+            return []
         with reading():
-            cursor = queries.cursor(carrier.name)
-            behind = cursor is not None and last_seq() > cursor
+            seen = queries.glance(carrier.name)
+            behind = self._is_behind(carrier, seen)
+        if seen.cursor is None:  # nobody has ever made a receiver of this kind
+            self._asleep[carrier.name] = time.monotonic() + ASLEEP_S
+            return []
+        followed = behind
         while behind and not self._stopping.is_set():
             with unit_of_work(power_safe=False):  # cursor and rows go together: what a power cut takes, is made again
                 behind = operations.follow(carrier)
+        if not followed and (seen.due_at is None or seen.due_at > now()):
+            return []
         parcels = self._parcels(carrier)
         if not parcels:
             return []
         with unit_of_work(power_safe=False):
             claimed = [operations.claim([row.id for row in parcel]) for parcel in parcels]
         return [parcel for parcel in claimed if parcel]
+
+    def _is_behind(self, carrier: Carrier, seen: Glance) -> bool:
+        """Whether the journal holds something for it. What nobody wants is passed over every few seconds, not each time."""
+        if seen.cursor is None or seen.journal <= seen.cursor:
+            return False
+        types = tuple(carrier.types())
+        wanted = bool(types and after(seen.cursor, types, 1))
+        late = self._passed.get(carrier.name, 0.0) + PASS_S < time.monotonic()
+        if wanted or late:
+            self._passed[carrier.name] = time.monotonic()
+        return wanted or late
 
     def _parcels(self, carrier: Carrier) -> list[list[Delivery]]:
         with self._lock:
@@ -112,6 +139,7 @@ class Courier:
                 self._flying[key] -= 1
                 if not self._flying[key]:
                     del self._flying[key]
+            self._ring.set()
 
 
 def deliver(app: Flask, carrier: Carrier, parcel: list[Claimed]) -> None:

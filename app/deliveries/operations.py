@@ -51,13 +51,13 @@ class NewDelivery:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A delivery that this process may send until its lease ends. `attempt` counts from 1."""
+    """A delivery that this process may send until its lease ends. `tries` counts from 1 since it was last asked for."""
 
     id: str
     receiver_id: str
     event: str
     payload: str
-    attempt: int
+    tries: int
     owner: str
 
 
@@ -178,7 +178,7 @@ def claim(ids: Sequence[str]) -> list[Claimed]:
     lapsed = and_(c.status == DeliveryStatus.SENDING, c.due_at <= moment)
     statement = update(_DELIVERIES).where(c.id.in_(ids), or_(c.status == DeliveryStatus.QUEUED, lapsed))
     statement = statement.values(status=DeliveryStatus.SENDING, due_at=moment + LEASE, owner=owner, attempts=c.attempts + 1,
-                                 tries=c.tries + 1).returning(c.id, c.receiver_id, c.event, c.payload, c.attempts)  # fmt: skip
+                                 tries=c.tries + 1).returning(c.id, c.receiver_id, c.event, c.payload, c.tries)  # fmt: skip
     order = {delivery_id: place for place, delivery_id in enumerate(ids)}
     taken = [Claimed(row[0], row[1], row[2], row[3], row[4], owner) for row in session().execute(statement)]
     return sorted(taken, key=lambda one: order[one.id])

@@ -11,6 +11,7 @@ from app.clock import now
 from app.database import session
 from app.deliveries.models import OPEN, Delivery, DeliveryAttempt, DeliveryStatus, Instance, JournalCursor, ReceiverState
 from app.errors import NotFound
+from app.journal.models import JournalEntry
 
 SHORT_HOLD = timedelta(seconds=60)
 
@@ -70,10 +71,23 @@ def open_counts(carrier: str) -> dict[str, int]:
     return {receiver_id: int(count) for receiver_id, count in session().execute(query.group_by(Delivery.receiver_id))}
 
 
-def cursor(name: str) -> int | None:
-    """How far a carrier has followed the journal; None when it has never had a receiver."""
-    found: int | None = session().scalar(select(JournalCursor.seq).where(JournalCursor.name == name))
-    return found
+@dataclass(frozen=True)
+class Glance:
+    """How a carrier stands, in one question: how far it has followed the journal (None: it has never had a receiver), where the
+    journal ends, and when something is next due."""
+
+    cursor: int | None
+    journal: int
+    due_at: datetime | None
+
+
+def glance(carrier: str) -> Glance:
+    """What the courier asks several times a second."""
+    cursor = select(JournalCursor.seq).where(JournalCursor.name == carrier).scalar_subquery()
+    end = select(func.max(JournalEntry.seq)).scalar_subquery()
+    next_due = select(Delivery.due_at).where(Delivery.carrier == carrier, Delivery.due_at.is_not(None))
+    row = session().execute(select(cursor, end, next_due.order_by(Delivery.due_at).limit(1).scalar_subquery())).one()
+    return Glance(row[0], row[1] or 0, row[2])
 
 
 def receivers_due(carrier: str, moment: datetime) -> list[tuple[str, int]]:

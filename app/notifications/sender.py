@@ -25,6 +25,8 @@ def send(app: Flask, parcel: list[Claimed]) -> list[Outcome]:
         channel = session().get(Channel, parcel[0].receiver_id)
         if channel is None:
             return [Outcome(False, error="the channel was deleted", final=True)] * len(parcel)
+        if parcel[0].tries > 1 and not channel.enabled:  # it was under way when it was switched off
+            return [Outcome(False, error="the channel was switched off", final=True)] * len(parcel)
         try:
             url = vault_of(app).decrypt(channel.url)
         except VaultError as error:

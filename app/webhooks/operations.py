@@ -40,10 +40,10 @@ def shown(url: str) -> str:
 
 def _checked_url(url: str, allow: Sequence[Network]) -> str:
     url = url.strip()
-    if len(url) > MAX_URL or not url.isprintable():
-        raise field_error("url", f"Must be at most {MAX_URL} printable characters")
+    if len(url) > MAX_URL or not url.isprintable() or " " in url:
+        raise field_error("url", f"Must be at most {MAX_URL} printable characters without spaces")
     try:
-        target = web_address(url)
+        target, _ = web_address(url), shown(url)
     except ValueError as error:
         raise field_error("url", f"The address {error}") from None
     try:

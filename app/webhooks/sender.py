@@ -31,6 +31,8 @@ def _send(app: Flask, claimed: Claimed) -> Outcome:
         webhook = session().get(Webhook, claimed.receiver_id)
         if webhook is None:
             return Outcome(False, error="the webhook was deleted", final=True)
+        if claimed.tries > 1 and not webhook.enabled:  # it was under way when it was switched off
+            return Outcome(False, error="the webhook was switched off", final=True)
         try:
             url, keys = _opened(app, webhook)
         except VaultError as error:

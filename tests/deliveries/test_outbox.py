@@ -259,6 +259,19 @@ def test_410_disables_the_webhook_and_ends_what_waits(loopback: Flask) -> None:
         assert {row.status.value for row in deliveries(hook)} == {"failed", "cancelled"}
 
 
+def test_what_was_under_way_when_it_was_switched_off_is_not_tried_again(loopback: Flask) -> None:
+    with loopback.app_context(), receiving({"/": Reply(500)}) as receiver, courier(loopback):
+        hook = make_webhook(loopback, f"{receiver.url}/")
+        make_computer("pc")
+        (row,) = eventually(lambda: [row for row in deliveries(hook) if row.attempts == 1 and row.status == "queued"])
+        with unit_of_work():
+            session().get(Webhook, hook).enabled = False
+        hurry(row.id)
+        eventually(lambda: done(hook, "failed"))
+        assert deliveries(hook)[0].error == "the webhook was switched off"
+        assert len(receiver.received) == 1
+
+
 def test_it_is_given_up_after_three_days_and_the_journal_says_so(loopback: Flask) -> None:
     with loopback.app_context(), receiving({"/": Reply(503)}) as receiver, courier(loopback):
         hook = make_webhook(loopback, f"{receiver.url}/")

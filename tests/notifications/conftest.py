@@ -1,24 +1,9 @@
-"""A simulated installation with its alerts (tests/alerts/kit.py), and a post office that carries on the same clock."""
-
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+"""A post office that carries on the clock of the simulated installation (`desk`)."""
 
 import pytest
+from alerts_kit import Desk
 from flask import Flask
-
-for folder in ("alerts", "notifications"):
-    sys.path.append(str(Path(__file__).parent.parent / folder))
-
-from kit import Desk  # noqa: E402 (after the path is set)
-from post import Post  # noqa: E402
-
-
-@pytest.fixture
-def desk(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A simulated installation without rules."""
-    with app.app_context():
-        yield Desk(app, monkeypatch)
+from post_office import Post
 
 
 @pytest.fixture

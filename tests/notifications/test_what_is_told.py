@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from alerts_kit import Desk
 from conftest import Cast
 from factories import make_channel, make_computer
-from kit import Desk
-from post import Post
+from post_office import Post
 
 from app.actors import SYSTEM
 from app.alerts.models import Silence

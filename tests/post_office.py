@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from alerts_kit import Desk
 from flask import Flask
-from kit import Desk
 
 from app.apprise_call import Message, Told
 from app.database import unit_of_work
