@@ -18,7 +18,7 @@ FILES = {
         models catalogue counters events health masking messages pieces rules signing terminal words
     """,
     "queries": """
-        queries drivers figures matching rollups sessions/events silencing statistics
+        queries drivers figures matching rollups sessions/events shelf silencing statistics
     """,
     "operations": """
         operations artefacts book checker checks courier deadlines entries evaluation leases output partitions preview
