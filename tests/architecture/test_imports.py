@@ -36,6 +36,7 @@ MAY = {
     ("sessions/ws", "auth.authenticator"): "likewise",
     ("sessions/api", "proxies.schemas"): "contract 003 shows proxies in its statistics",
     ("sessions/schemas", "proxies.schemas"): "likewise",
+    ("sessions/retention", "proxies.retention"): "one chore: a proxy goes after the last session that names it",
     ("overview/queries", "sessions.statistics"): "how the sessions of a day went, from the counters",
     ("connectors/session", "metrics.schemas"): "the socket and the HTTP push take the same sample",
     ("connectors/session", "metrics.writer"): "the process's one writer of samples",
