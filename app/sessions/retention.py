@@ -1,16 +1,19 @@
-"""Retention of sessions and events, run by the worker: small batches, counters kept in step, what was removed in the journal."""
+"""Retention of sessions, events and the proxies that nobody uses any more, run by the worker: small batches, counters kept in
+step, what was removed in the journal."""
 
 from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, select
 
 from app.actors import SYSTEM
 from app.bulk_sql import BulkAdd
-from app.clock import now, to_ms
+from app.clock import from_ms, now, to_ms
 from app.database import session, unit_of_work
 from app.journal.operations import record, tick
+from app.proxies.models import Proxy
+from app.proxies.retention import remove_unused
 from app.sessions.models import BLOCK, BotSession, Event, EventCount, EventKey, SessionStatus
 from app.sessions.operations import CLOCK, count_changes
 
@@ -21,10 +24,12 @@ _count_events = BulkAdd(EventCount.__table__, ("tenant_id", "event_type", "block
 
 def retain(sessions: timedelta, events: timedelta) -> None:
     """Remove what is older: events by their time, sessions by their end (an active one by its last sign of life) with their
-    events."""
+    events, proxies by the last session that went through them."""
     moment = to_ms(now())
     gone = {"events": _all_batches(lambda: _remove_events(moment - int(events.total_seconds() * 1000))), "sessions": 0}
     gone["sessions"] = _all_batches(lambda: _remove_sessions(moment - int(sessions.total_seconds() * 1000)))
+    named = exists().where(BotSession.proxy_id == Proxy.id)
+    gone["proxies"] = _all_batches(lambda: remove_unused(from_ms(moment) - sessions, named, BATCH))
     if any(gone.values()):
         with unit_of_work():
             record("sessions.purged", SYSTEM, None, **gone, sessions_days=sessions.days, events_days=events.days)

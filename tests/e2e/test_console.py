@@ -139,6 +139,7 @@ def test_following_stops_when_the_person_scrolls_up(tab: Page, machines: list[Ma
     expect(tab.locator("[data-log-follow]")).to_contain_text("1 new")
     assert not box.evaluate(at_end)
     tab.click("[data-log-follow]")
+    expect(tab.locator("[data-log-follow]")).to_have_attribute("aria-pressed", "true")
     assert box.evaluate(at_end)
     machine.ends(asked, 0)
     expect(tab.locator("#run-head")).to_contain_text("Succeeded")

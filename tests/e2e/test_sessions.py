@@ -1,5 +1,6 @@
 """A technician watches a bot: what it reports over the API appears in a real browser without a reload."""
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -80,7 +81,7 @@ def test_a_session_appears_runs_and_ends_while_somebody_watches(desk: Desk, bot:
     expect(steps.nth(2)).to_contain_text("Element is gone <b>now</b>")
     expect(one.locator("#live-head")).to_contain_text("1 screenshot")
     one.click("#live-head >> text=1 error")
-    assert one.url.endswith(f"#r-{failed}")
+    expect(one).to_have_url(re.compile(f"#r-{failed}$"))
     expect(one.locator("[data-count=timeline]")).to_have_text("3")
     expect(feed.locator("#rows > tr")).to_have_count(3)
     expect(feed.locator("#rows > tr").first).to_contain_text("Element is gone")
@@ -101,8 +102,9 @@ def test_a_paused_feed_stands_still_and_goes_on(desk: Desk, bot: Bot) -> None:
     feed = watch(desk, f"/sessions/events?session={bot.id}")
     feed.click("text=Pause")
     expect(feed.locator("text=New events do not show")).to_be_visible()
+    follows = watch(desk, f"/sessions/events?session={bot.id}&type=click")
     bot.log("click", n=2)
-    feed.wait_for_timeout(1000)
+    expect(follows.locator("#rows > tr")).to_have_count(2)  # whoever follows has been told
     expect(feed.locator("#rows > tr")).to_have_count(1)
     feed.click("text=Follow")
     expect(feed.locator("#rows > tr")).to_have_count(2)

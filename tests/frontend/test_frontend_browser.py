@@ -51,7 +51,7 @@ class Hub:
         return [row.uuid for row in self.rows]
 
 
-def wait_for(page: Page, true: Callable[[], bool], seconds: float = 5) -> None:
+def wait_for(page: Page, true: Callable[[], bool], seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen in time"

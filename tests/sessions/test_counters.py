@@ -1,5 +1,6 @@
 """The counters are equal to a recount at all times: whatever arrives, in whatever batches, from several writers at once."""
 
+import json
 import random
 import threading
 from datetime import timedelta
@@ -11,13 +12,15 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recount import differences
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from app.actors import SYSTEM, Actor, ActorKind
 from app.clock import now, to_ms
 from app.database import Base, reading, session, unit_of_work
 from app.errors import NotFound
 from app.journal.queries import first_broken_link
+from app.proxies.models import Proxy
+from app.proxies.operations import change_enabled, request_checks
 from app.sessions import retention, statistics
 from app.sessions.counters import error_key, normalised
 from app.sessions.events import EventFilter, count_events, page_of_events
@@ -188,6 +191,37 @@ def test_retention_removes_what_is_old_and_keeps_the_counters_right(cast: Cast, 
             entry = session().execute(text("SELECT data FROM journal WHERE type = 'sessions.purged'")).scalar()
             assert entry is not None
             assert rows("SELECT uses, successes, failures FROM proxies") == [(8, 3, 3)]  # what a proxy has done stays done
+
+
+def test_a_proxy_that_nobody_uses_any_more_is_removed_with_what_belongs_to_it(cast: Cast) -> None:
+    who = Actor(ActorKind.KEY, "k", "bots", tenant_ids=frozenset({cast.acme}))
+    names = {"unused": "1.1.1.1:80", "named": "2.2.2.2:80", "off": "3.3.3.3:80", "checked": "4.4.4.4:80", "fresh": "5.5.5.5:80"}
+    with cast.app.app_context():
+        with unit_of_work():
+            store([Piece(who, registers=[NewSession(name, "p", target_url="https://a.example", proxy=address)
+                                         for name, address in names.items()])], VAULT)  # fmt: skip
+            store([Piece(who, ends=[Outcome(name, True, 5)]) for name in names], VAULT)
+        with unit_of_work():
+            by_address = dict(session().execute(text("SELECT address, id FROM proxies")).all())
+            request_checks([by_address["4.4.4.4:80"]], "https://check.example", actor=who)
+            change_enabled([by_address["3.3.3.3:80"]], False, actor=who)
+            old = now() - timedelta(days=100)
+            stale = [number for address, number in by_address.items() if address != "5.5.5.5:80"]
+            session().execute(update(Proxy).where(Proxy.id.in_(stale)).values(last_used=old, created_at=old))
+            session().execute(
+                update(BotSession).where(BotSession.session_id != "named").values(started_at=to_ms(old), ended_at=to_ms(old))
+            )
+        retention.retain(timedelta(days=90), timedelta(days=90))
+        with reading():
+            kept = sorted(row[0] for row in rows("SELECT address FROM proxies"))
+            assert kept == ["2.2.2.2:80", "3.3.3.3:80", "4.4.4.4:80", "5.5.5.5:80"]
+            assert by_address["1.1.1.1:80"] not in {row[0] for row in rows("SELECT proxy_id FROM proxy_targets")}
+            entry = session().execute(text("SELECT data FROM journal WHERE type = 'sessions.purged'")).scalar()
+            assert (entry if isinstance(entry, dict) else json.loads(entry))["proxies"] == 1
+        with unit_of_work():
+            store([Piece(who, registers=[NewSession("again", "p", proxy="1.1.1.1:80")])], VAULT)
+        with reading():
+            assert rows("SELECT uses, successes FROM proxies WHERE address = '1.1.1.1:80'") == [(1, 0)]
 
 
 def age(long_ago: int) -> None:

@@ -107,7 +107,8 @@ def test_a_flood_is_stored_or_answered_429(served: Server) -> None:
         threads[0].join(0.1)
     assert len(taken) + 1000 * len(refused) == FLOOD
     assert len(taken) == len(set(taken)) >= 20_000  # as many as may wait
-    assert {answer.status_code for answer in refused} == {429}
+    assert refused
+    assert not [answer.text for answer in refused if answer.status_code != 429]
     said = {answer.json()["error"].removeprefix("Rate limit exceeded: ") for answer in refused}
     assert said <= {f"{requests // 2} per 1 minute", "more than can be stored just now"}
     assert min(int(answer.headers["Retry-After"]) for answer in refused) >= 1

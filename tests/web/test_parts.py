@@ -72,15 +72,25 @@ def test_a_program_that_reads_the_page_gets_no_form_and_no_cookie(cast: Cast) ->
     assert "Set-Cookie" not in answer.headers
 
 
-def test_a_saved_view_comes_and_goes_at_once(cast: Cast) -> None:
+@pytest.mark.parametrize(("path", "query"), [
+    ("/fleet/", "status=offline"), ("/sessions/", "status=failed"), ("/proxies/", "status=flagged"), ("/runs/", "status=open"),
+])  # fmt: skip
+def test_a_saved_view_comes_and_goes_at_once(cast: Cast, path: str, query: str) -> None:
     bob, rita = cast.browser("bob"), cast.browser("rita")
     for browser in (bob, rita):
-        assert ">Dark ones</a>" not in browser.get("/fleet/").text
-    bob.post("/fleet/views/new?status=offline", name="Dark ones", shared="y")
+        assert ">Dark ones</a>" not in browser.get(path).text
+    saved = bob.post(f"{path}views/new?{query}", name="Dark ones", shared="y")
+    assert (saved.status_code, saved.headers["Location"]) == (303, f"{path}?{query}")
     for browser in (bob, rita):
-        assert ">Dark ones</a>" in browser.get("/fleet/").text
-    delete = re.search(r'action="(/fleet/views/[^"]+/delete)"', bob.get("/fleet/views/new").text)
+        assert f'<a href="{path}?{query}">Dark ones</a>' in browser.get(path).text
+        assert f'<a href="{path}?{query}" aria-current="page">Dark ones</a>' in browser.get(f"{path}?{query}").text
+    assert bob.post(f"{path}views/new?{query}", name="").status_code == 422
+    delete = re.search(rf'action="{path}views/([^"]+)/delete"', bob.get(f"{path}views/new").text)
     assert delete
-    assert bob.post(delete[1]).status_code == 303
+    elsewhere = "/runs/" if path != "/runs/" else "/fleet/"
+    assert "Dark ones" not in bob.get(f"{elsewhere}views/new").text
+    assert bob.post(f"{elsewhere}views/{delete[1]}/delete").status_code == 404
+    assert rita.post(f"{path}views/{delete[1]}/delete").status_code == 404
+    assert bob.post(f"{path}views/{delete[1]}/delete").status_code == 303
     for browser in (bob, rita):
-        assert ">Dark ones</a>" not in browser.get("/fleet/").text
+        assert ">Dark ones</a>" not in browser.get(path).text
