@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.actors import Role
@@ -29,7 +29,7 @@ EXAMPLE_SECRETS = frozenset(
 )
 CONNECTOR_NAMES = ("BINNACLE_SERVER", "BINNACLE_KEY", "BINNACLE_CONNECTOR_")  # the connector's own, on the same machine
 COMMAND_NAMES = ("BINNACLE_NEW_PASSWORD",)  # read by one command of the command line, not kept as a setting
-FILE_SETTINGS = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BINNACLE_ADMIN_PASSWORD")
+FILE_SETTINGS = ("SECRET_KEY", "SECRET_KEY_PREVIOUS", "DATABASE_URL", "REDIS_URL", "BINNACLE_ADMIN_PASSWORD")
 
 
 class ConfigError(SystemExit):
@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, alias="DATABASE_URL")
     redis_url: str | None = Field(None, alias="REDIS_URL")
     secret_key: SecretStr | None = Field(None, alias="SECRET_KEY")
+    secret_key_previous: SecretStr | None = Field(None, alias="SECRET_KEY_PREVIOUS")
     access_token_expire_minutes: int = Field(30, ge=1, le=1440, alias="ACCESS_TOKEN_EXPIRE_MINUTES")
     bind: str = Field("127.0.0.1:8000", alias="BINNACLE_BIND")
     data_dir: Path = Field(Path("data"), alias="BINNACLE_DATA_DIR")
@@ -78,6 +79,8 @@ class Settings(BaseSettings):
     export_stalled_s: int = Field(60, ge=1, le=3600, alias="BINNACLE_EXPORT_STALLED_SECONDS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="BINNACLE_LOG_LEVEL")
     log_format: Literal["auto", "json", "console"] = Field("auto", alias="BINNACLE_LOG_FORMAT")
+
+    _secret_file: Path | None = PrivateAttr(None)
 
     @field_validator("bind")
     @classmethod
@@ -158,6 +161,11 @@ class Settings(BaseSettings):
         return host != "localhost" and not ip_address(host).is_loopback
 
     @property
+    def secret_file(self) -> Path | None:
+        """The file that holds the secret that Binnacle made itself; None when it comes from the settings."""
+        return self._secret_file
+
+    @property
     def wants_local_connector(self) -> bool:
         """Whether this machine enrols itself: by default in local mode only."""
         return not self.network_mode if self.local_connector is None else self.local_connector
@@ -211,6 +219,10 @@ def _prepare_data_dir(settings: Settings) -> None:
         settings.data_dir.chmod(0o700)
         if settings.secret_key is None:
             settings.secret_key = SecretStr(_own_secret(settings.data_dir / "secret-key"))
+            settings._secret_file = settings.data_dir / "secret-key"
+            previous = settings.data_dir / "secret-key.previous"  # a rotation that has not come to its end
+            if settings.secret_key_previous is None and previous.exists():
+                settings.secret_key_previous = SecretStr(previous.read_text(encoding="utf-8").strip())
     except OSError as error:
         raise ConfigError(f"BINNACLE_DATA_DIR: cannot use {settings.data_dir}: {error.strerror}") from None
 

@@ -80,9 +80,9 @@ def vault_of(app: Flask) -> Vault:
     """What seals and opens secrets that are kept in the database."""
     vault: Vault | None = app.extensions.get("binnacle_vault")
     if vault is None:
-        secret = settings_of(app).secret_key
-        assert secret is not None
-        vault = app.extensions["binnacle_vault"] = Vault([secret.get_secret_value()])
+        settings = settings_of(app)
+        secrets = [one.get_secret_value() for one in (settings.secret_key, settings.secret_key_previous) if one is not None]
+        vault = app.extensions["binnacle_vault"] = Vault(secrets)
     return vault
 
 

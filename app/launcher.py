@@ -79,7 +79,7 @@ def say(text: str) -> None:
     print(f"binnacle: {text}", flush=True)
 
 
-def _where() -> tuple[str, int] | None:
+def where() -> tuple[str, int] | None:
     """The host and the port to ask on this machine, or None when BINNACLE_BIND is neither. The web process checks the rest."""
     host, _, port = os.environ.get("BINNACLE_BIND", "127.0.0.1:8000").rpartition(":")
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
@@ -121,7 +121,8 @@ def _children(data: Path) -> tuple[Child, Child, Child]:
     return web, worker, connector
 
 
-def _port_is_taken(host: str, port: int) -> bool:
+def port_is_taken(host: str, port: int) -> bool:
+    """Whether something answers there."""
     try:
         with socket.create_connection((host.strip("[]"), port), timeout=1):
             return True
@@ -140,12 +141,12 @@ def _greet(address: str, data: Path) -> None:
 
 def run() -> int:
     """Start everything, keep it running until Ctrl-C or SIGTERM; returns the exit status."""
-    where, data = _where(), Path(os.environ.get("BINNACLE_DATA_DIR", "data")).absolute()
-    if where is None:
+    place, data = where(), Path(os.environ.get("BINNACLE_DATA_DIR", "data")).absolute()
+    if place is None:
         say("BINNACLE_BIND must look like 127.0.0.1:8000 or [::1]:8000")
         return 2
-    address = f"http://{where[0]}:{where[1]}"
-    if _port_is_taken(*where):
+    address = f"http://{place[0]}:{place[1]}"
+    if port_is_taken(*place):
         say(f"something answers at {address} already; stop it, or choose another BINNACLE_BIND")
         return 1
     stop = {"asked": False}

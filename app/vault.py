@@ -6,7 +6,7 @@ MultiFernet of `cryptography`: AES-128-CBC with HMAC-SHA256 and the time of encr
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -18,6 +18,9 @@ class VaultError(Exception):
 
     def __init__(self) -> None:
         super().__init__("The stored secret cannot be read: it was encrypted under another SECRET_KEY, or it is damaged")
+
+
+made_anew: list[Callable[["Vault"], None]] = []  # rooms say here what else is made anew when the first secret is replaced
 
 
 def _derive(secret: str, purpose: bytes) -> bytes:

@@ -16,7 +16,7 @@ from app.errors import Forbidden, Invalid, Malformed, Unauthenticated
 from app.factory import settings_of
 from app.logging import get_logger
 from app.web import access, limits
-from app.web.body import field_errors, validate_body
+from app.web.body import MAX_BODY, field_errors, validate_body
 
 log = get_logger(__name__)
 
@@ -60,6 +60,7 @@ def login() -> Token:
 
 
 def _login_form() -> Login:
+    request.max_content_length = MAX_BODY
     values = {k: v for k, v in request.form.items() if k in Login.model_fields}
     if any("\x00" in v for v in values.values()):
         raise Malformed("Invalid request", details="A field contains a NUL character")

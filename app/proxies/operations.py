@@ -17,7 +17,7 @@ from app.proxies import health, queries
 from app.proxies.models import CheckStatus, Proxy, ProxyCheck, ProxyStatus, ProxyTarget
 from app.proxy_address import mask
 from app.proxy_check import CheckResult
-from app.vault import Vault
+from app.vault import Vault, VaultError
 
 CLOCK = "proxies"
 KEPT_CHECKS = 100  # of each proxy
@@ -297,3 +297,13 @@ def age(since: datetime | None) -> int:
         table = update(_PROXIES).where(_PROXIES.c.id.in_(changed))
         session().execute(table.values(version=version))
     return len(changed)
+
+
+def fingerprint_anew(vault: Vault) -> None:
+    """Make every fingerprint under the vault's first secret; one whose address cannot be read keeps the old."""
+    for row in session().execute(select(_PROXIES.c.id, _PROXIES.c.address, _PROXIES.c.sealed)).all():
+        try:
+            address = vault.decrypt(row.sealed) if row.sealed else row.address
+        except VaultError:
+            continue
+        session().execute(update(_PROXIES).where(_PROXIES.c.id == row.id).values(fingerprint=vault.fingerprint(address)))

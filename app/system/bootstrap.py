@@ -21,6 +21,7 @@ from app.config import Settings
 from app.database import begin_read, session, unit_of_work
 from app.extensions import db
 from app.factory import settings_of
+from app.files import write_private
 from app.fleet.models import Computer
 from app.fleet.operations import create_computer
 from app.fleet.queries import by_ids, internal_ids
@@ -102,14 +103,6 @@ def _first_admin(settings: Settings) -> None:
         write_private(token, secrets.token_urlsafe(24))
     session().remove()
     begin_read()
-
-
-def write_private(path: Path, content: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.touch(mode=0o600)
-    draft.write_text(content, encoding="utf-8")
-    draft.replace(path)
 
 
 def local_connector(settings: Settings) -> None:

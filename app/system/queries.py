@@ -24,6 +24,15 @@ def database_answers() -> bool:
     return bool(session().scalar(text("SELECT 1")) == 1)
 
 
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+
+
+def known_revisions(directory: Path = MIGRATIONS) -> frozenset[str]:
+    """Every state of the schema that this version knows."""
+    found = (dict(_REVISION.findall(path.read_text(encoding="utf-8"))) for path in (directory / "versions").glob("*.py"))
+    return frozenset(str(literal_eval(values["revision"])) for values in found)
+
+
 @lru_cache
 def newest_revision(directory: Path) -> str:
     """The migration that no other one follows, read from the files: alembic itself would cost every process 12 MB.

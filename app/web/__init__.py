@@ -43,8 +43,11 @@ def _before() -> None:
         raise error
     rule = request.url_rule
     permission = None
-    if request.mimetype in FORMS:  # whoever reads it first, a form ends there (RELIABILITY 11); JSON is read by app.web.body
-        request.max_content_length = MAX_BODY
+    form = request.mimetype in FORMS and not is_api(
+        request.path
+    )  # curl calls every body a form: a program's is what its route reads
+    if form:
+        request.max_content_length = MAX_BODY  # whoever reads it first (RELIABILITY 11)
     if rule is not None:
         permission = getattr(request_view(rule.endpoint), "permission", None)
         if rule.websocket:
@@ -68,9 +71,7 @@ def _before() -> None:
         return
     csrf.check(who)
     access.authorise(who, permission)
-    # Not a program's body: `curl -d` calls JSON a form, and reading it as one would leave nothing to parse.
-    is_form = request.mimetype in FORMS and not is_api(path)
-    if is_form and any("\x00" in value for values in request.form.listvalues() for value in values):
+    if form and any("\x00" in value for values in request.form.listvalues() for value in values):
         raise Malformed(details="A field contains a NUL character")
     release()  # what identified the caller must not hold a transaction while the body is read
 

@@ -16,6 +16,7 @@ class Desk:
         )
         self.context.set_default_timeout(20_000)
         self.problems: list[str] = []
+        self.found: list[tuple[str, ...]] = []  # what axe found on pages that are there only once
 
     def tab(self, path: str | None = None) -> Page:
         """A new tab."""

@@ -30,6 +30,7 @@ def desk(browser: Browser, product: Launched) -> Iterator[Desk]:
     """The first admin's browser; the account was made through the printed link."""
     made = Desk(browser, product)
     page = made.tab(product.link)
+    made.found = [fault for size in SIZES.values() for fault in faults(page, size)]  # this page is here only once
     page.fill("input[name=username]", ADMIN)
     page.fill("input[name=password]", PASSWORD)
     page.fill("input[name=confirm]", PASSWORD)
@@ -39,6 +40,21 @@ def desk(browser: Browser, product: Launched) -> Iterator[Desk]:
     page.close()
     yield made
     made.context.close()
+
+
+def faults(page: Page, size: dict[str, int] | None = None) -> list[tuple[str, ...]]:
+    """What axe finds on a page, in light and dark, and whether it is wider than the window."""
+    if size is not None:
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+    page.evaluate(AXE)
+    found: list[tuple[str, ...]] = []
+    for scheme, rules in SCHEMES.items():
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        for one in page.evaluate(f"axe.run({{resultTypes: ['violations']{rules}}})")["violations"]:
+            found.append((page.url, scheme, one["id"], one["nodes"][0]["html"][:200]))
+    if not page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
+        found.append((page.url, "wide"))
+    return found
 
 
 @pytest.fixture
@@ -229,27 +245,23 @@ def test_a_row_that_moves_waits_for_the_person_who_selects(tab: Page, product: L
     assert tab.locator("#rows input.bn-select:checked").count() == 1
 
 
+@pytest.mark.timeout(600)  # axe reads every node of every page
 @pytest.mark.parametrize("size", SIZES)
 def test_axe_finds_nothing_on_any_page_in_light_and_dark(
     browser: Browser, desk: Desk, product: Launched, fleet: list[str], size: str
 ) -> None:
     # Without motion: axe must not measure a colour that is on its way to another.
     still = Desk(browser, product, storage_state=desk.context.storage_state(), viewport=SIZES[size], reduced_motion="reduce")
-    page, found, wide = still.tab(), [], []
+    page, found = still.tab(), []
     report_sessions(product)
     for path in pages(still, fleet):
         page.goto(path)
-        page.evaluate(AXE)
-        for scheme, rules in SCHEMES.items():
-            page.emulate_media(color_scheme=scheme)
-            for one in page.evaluate(f"axe.run({{resultTypes: ['violations']{rules}}})")["violations"]:
-                found.append((path, scheme, one["id"], one["nodes"][0]["html"][:200]))
-        if not page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
-            wide.append(path)
+        found += faults(page)
     still.context.close()
-    assert (found, wide, still.problems) == ([], [], [])
+    assert (found, still.problems) == ([], [])
 
 
+@pytest.mark.timeout(600)  # axe reads every node of every page
 @pytest.mark.parametrize("size", SIZES)
 def test_axe_finds_nothing_on_the_pages_of_strangers_and_of_errors(browser: Browser, product: Launched, size: str) -> None:
     context = browser.new_context(base_url=product.url, viewport=SIZES[size], reduced_motion="reduce")
@@ -257,14 +269,57 @@ def test_axe_finds_nothing_on_the_pages_of_strangers_and_of_errors(browser: Brow
     for path in ("/login", "/login?next=/fleet/", "/register", "/setup?token=used-up", "/no/such/page", "/fleet/?per_page=x"):
         page.goto(path)
         seen.append(page.locator("h1").inner_text())
-        page.evaluate(AXE)
-        for scheme, rules in SCHEMES.items():
-            page.emulate_media(color_scheme=scheme)
-            for one in page.evaluate(f"axe.run({{resultTypes: ['violations']{rules}}})")["violations"]:
-                found.append((path, scheme, one["id"], one["nodes"][0]["html"][:200]))
+        found += faults(page)
+    page.goto("/login")
+    page.fill("input[name=username]", "nobody")
+    page.fill("input[name=password]", "wrong")
+    page.click("main button.btn-primary")
+    expect(page.locator(".bn-alert")).to_contain_text("wrong")
+    found += faults(page)
     context.close()
     assert found == []
     assert all(seen)
+
+
+@pytest.mark.timeout(600)  # axe reads every node of every page
+@pytest.mark.parametrize("size", SIZES)
+def test_axe_finds_nothing_on_pages_that_answer_a_form(
+    browser: Browser, desk: Desk, product: Launched, fleet: list[str], size: str
+) -> None:
+    """The first admin's page, install lines with a token, tags and deletion of a selection, a fresh key, an invitation and its page."""
+    still = Desk(browser, product, storage_state=desk.context.storage_state(), viewport=SIZES[size], reduced_motion="reduce")
+    page, found = still.tab("/fleet/new"), list(desk.found)
+    page.click("text=Make the install line")
+    expect(page.locator(".bn-code", has_text="--token").first).to_be_visible()
+    found += faults(page)
+    for action, title in (("Tag", "Tag 2 computers"), ("Delete", "Delete 2 computers?")):
+        page.goto("/fleet/?q=lab")
+        for place in (0, 1):
+            page.locator("#rows input.bn-select").nth(place).click()
+        page.locator(f"#bulk button:has-text('{action}')").click()
+        expect(page.locator("h1")).to_have_text(title)
+        found += faults(page)
+    page.goto("/settings/api-keys")
+    page.fill("input[name=name]", "seen once")
+    page.click("main button:has-text('Create key')")
+    expect(page.locator(".bn-code", has_text="itk_").first).to_be_visible()
+    found += faults(page)
+    page.goto("/settings/users")
+    page.locator("main form[action='/settings/users/invite'] button.btn-primary").click()
+    link = page.locator(".bn-code pre", has_text="/register?invitation=").first.inner_text()
+    found += faults(page)
+    guest = browser.new_context(base_url=product.url, viewport=SIZES[size], reduced_motion="reduce")
+    with guest.new_page() as asked:
+        asked.goto(link)
+        expect(asked.locator("h1")).to_have_text("Join")
+        found += faults(asked)
+    guest.close()
+    page.goto("/")
+    page.keyboard.press("Control+k")
+    expect(page.locator("dialog[open]")).to_be_visible()
+    found += faults(page)
+    still.context.close()
+    assert (found, still.problems) == ([], [])
 
 
 def report_sessions(product: Launched) -> None:

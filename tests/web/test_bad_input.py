@@ -98,3 +98,23 @@ def test_a_script_in_every_string_is_text_on_every_page(cast: Cast) -> None:
         assert answer.status_code == 200, path
         assert "<script>alert" not in answer.text, path
         assert "<img src=x" not in answer.text, path
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/api/v1/servers", b'{"name": "by curl"}', 201),
+        ("/api/v1/tenants", b'{"name": "by curl"}', 201),
+        ("/api/sessions/register", b'{"session_id": "s1", "profile_id": "p1"}', 200),
+        ("/api/v1/metrics", b'{"cpu_percent": 1, "memory_percent": 1}', 201),
+    ],
+)
+def test_curl_that_calls_json_a_form_is_understood_at_its_first_call(cast: Cast, path: str, body: bytes, status: int) -> None:
+    """`curl -d` says application/x-www-form-urlencoded, and a key's first call does not take the express lane."""
+    key = cast.client("alice").post("/api/v1/api-keys", json={"name": "fresh", "role": "admin"}).json["key"]
+    if path == "/api/v1/metrics":
+        with cast.app.app_context():
+            key = make_host_key(make_computer("h"), cast.default)
+    form = "application/x-www-form-urlencoded"
+    answer = cast.app.test_client().post(path, data=body, headers={"X-API-Key": key}, content_type=form)
+    assert answer.status_code == status, answer.text
