@@ -10,6 +10,7 @@ from wtforms.validators import Length, NumberRange, Optional
 
 from app.alerts.catalogue import Metric, Source
 from app.alerts.models import Comparison, Repeat, ScopeKind, Silence, Threshold
+from app.web.forms import choices
 
 COMPARISONS = [(Comparison.GT.value, "over"), (Comparison.GTE.value, "at least"), (Comparison.LT.value, "under"),
                (Comparison.LTE.value, "at most")]  # fmt: skip
@@ -18,6 +19,7 @@ UNIT_CHOICES = [("s", "seconds"), ("min", "minutes"), ("h", "hours"), ("d", "day
 SHOWN_IN = {"B/s": ("MB/s", 1_000_000.0)}  # what people think in
 SCOPES = [(ScopeKind.ALL.value, "Everything"), (ScopeKind.TENANT.value, "One tenant"), (ScopeKind.TAG.value, "A tag"),
           (ScopeKind.COMPUTER.value, "One computer")]  # fmt: skip
+REPEATS = [("", "Once"), (Repeat.DAILY.value, "Every day"), (Repeat.WEEKLY.value, "Every week")]
 UNTIL = [("1h", "For 1 hour"), ("8h", "For 8 hours"), ("tomorrow", "Until tomorrow, 08:00 UTC"), ("custom", "Until another time")]
 SILENCED = [("computer", "Everything about these computers"), ("rule", "These rules, on whatever they are about")]
 _TYPED = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
@@ -87,9 +89,9 @@ class NoteForm(FlaskForm):  # type: ignore[misc]
 class SilenceForm(FlaskForm):  # type: ignore[misc]
     """Silence what a selection of alerts is about."""
 
-    until = RadioField("How long", choices=UNTIL, default="1h")
+    until = RadioField("How long", choices=choices(*UNTIL), default="1h")
     custom = MomentField("Until (UTC)", [Optional()])
-    by = RadioField("What", choices=SILENCED, default="computer")
+    by = RadioField("What", choices=choices(*SILENCED), default="computer")
     reason = StringField("Reason", [Length(max=500)], description="Optional; others see it among the silences")
 
     def end(self, moment: datetime) -> datetime | None:
@@ -112,7 +114,7 @@ class SilenceForm(FlaskForm):  # type: ignore[misc]
 class ScopeForm(FlaskForm):  # type: ignore[misc]
     """What a rule or a silence is about. Each scope has a field of its own; the others are not looked at."""
 
-    scope = ChoiceField("About", choices=SCOPES)
+    scope = ChoiceField("About", choices=choices(*SCOPES))
     of_tenant = ChoiceField("Tenant", choices=[])
     tag = StringField("Tag", [Length(max=50)])
     computer = StringField("Computer", [Length(max=255)], description="Its name or its id")
@@ -138,7 +140,9 @@ class WindowForm(ScopeForm):
 
     starts_at = MomentField("From (UTC)", [Optional()], description="Empty: now")
     ends_at = MomentField("To (UTC)", [Optional()])
-    repeat = ChoiceField("Repeat", choices=[("", "Once"), (Repeat.DAILY.value, "Every day"), (Repeat.WEEKLY.value, "Every week")])
+    repeat = ChoiceField(
+        "Repeat", choices=choices(*REPEATS)
+    )
     repeat_until = MomentField("Repeat until (UTC)", [Optional()], description="Empty: until somebody ends it")
     reason = StringField("Reason", [Length(max=500)])
     rule = ChoiceField("Rule", choices=[])
@@ -159,17 +163,17 @@ class ThresholdForm(ScopeForm):
     name = StringField("Name", [Length(max=200)], description="Empty: it is named after what it says")
     metric = ChoiceField("Metric", choices=[])
     path = StringField("Disk", [Length(max=1024)], description="A path such as /var or C:\\; empty: the fullest disk")
-    direction = ChoiceField("Direction", choices=[("", "Received and sent"), ("recv", "Received"), ("sent", "Sent")])
-    comparison = ChoiceField("Bad when", choices=COMPARISONS)
+    direction = ChoiceField("Direction", choices=choices(("", "Received and sent"), ("recv", "Received"), ("sent", "Sent")))
+    comparison = ChoiceField("Bad when", choices=choices(*COMPARISONS))
     warning_value = NumberField("Warning", [Optional()])
     critical_value = NumberField("Critical", [Optional()])
     recovery_value = NumberField("Well again at", [Optional()], description="Empty: at the first limit itself")
     warning_level = ChoiceField("Warning when", choices=[])
     critical_level = ChoiceField("Critical when", choices=[])
     for_n = IntegerField("For at least", [Optional(), NumberRange(0, 604_800)])
-    for_unit = ChoiceField("Unit of the time", choices=UNIT_CHOICES)
+    for_unit = ChoiceField("Unit of the time", choices=choices(*UNIT_CHOICES))
     back_n = IntegerField("Well for at least", [Optional(), NumberRange(0, 604_800)])
-    back_unit = ChoiceField("Unit of the time to recover", choices=UNIT_CHOICES)
+    back_unit = ChoiceField("Unit of the time to recover", choices=choices(*UNIT_CHOICES))
     include_ephemeral = BooleanField("Also about computers that may come and go")
     enabled = BooleanField("Switched on", default=True)
 
@@ -180,7 +184,7 @@ class ThresholdForm(ScopeForm):
             field.label.text = f"{field.label.text}, {unit}" if unit else field.label.text
         levels = [(str(level - 1), word.capitalize() + (" or worse" if level < len(metric.words) - 1 else ""))
                   for level, word in enumerate(metric.words) if level]  # fmt: skip
-        self.warning_level.choices = self.critical_level.choices = [("", "–"), *levels]
+        self.warning_level.choices = self.critical_level.choices = choices(("", "–"), *levels)
 
     def values(self, metric: Metric, computer_id: str | None) -> dict[str, Any]:
         """As the domain takes it."""

@@ -18,7 +18,7 @@ from app.errors import DomainError, Invalid
 from app.fleet.queries import filter_choices, get_computer
 from app.tenants.queries import tenant_choices
 from app.web import access, pages
-from app.web.forms import refused, show_error
+from app.web.forms import choices, named, refused, show_error
 
 PAGE = 100
 pages.add_settings(pages.SettingsTab("silences", "Silences", "/alerts/silences/", Permission.ALERTS_READ, place=60))
@@ -85,9 +85,10 @@ def _href(row: Silence) -> str:
 
 def _form(row: Silence | None = None) -> WindowForm:
     form = WindowForm()
-    form.scope.choices = [*SCOPES, (ScopeKind.THRESHOLD.value, "One rule")]
-    form.of_tenant.choices = [("", "All tenants"), *((t["id"], t["name"]) for t in tenant_choices(access.actor().tenant_ids))]
-    form.rule.choices = [("", "–"), *((one.id, one.name) for one in queries.thresholds(access.actor().tenant_ids, limit=500))]
+    form.scope.choices = choices(*SCOPES, (ScopeKind.THRESHOLD.value, "One rule"))
+    form.of_tenant.choices = choices(("", "All tenants")) + named(tenant_choices(access.actor().tenant_ids))
+    rules = queries.thresholds(access.actor().tenant_ids, limit=500)
+    form.rule.choices = choices(("", "–"), *((one.id, one.name) for one in rules))
     if request.method == "POST":
         return form
     if row is not None:

@@ -17,7 +17,7 @@ from app.errors import DomainError, Invalid
 from app.fleet.queries import filter_choices, get_computer
 from app.tenants.queries import tenant_choices
 from app.web import access, pages
-from app.web.forms import refused, show_error
+from app.web.forms import choices, named, refused, show_error
 from app.web.pages import Found
 
 PAGE = 100
@@ -103,8 +103,8 @@ def _form(row: Threshold | None = None) -> tuple[ThresholdForm, Metric]:
     """The form as it was sent, or filled from a rule; and its metric."""
     sent = request.form if request.method == "POST" else request.args if "metric" in request.args else None
     form = ThresholdForm(formdata=sent, meta={"csrf": request.method == "POST"})
-    form.metric.choices = [(one.key, _label(one)) for one in metrics()]
-    form.of_tenant.choices = [("", "All tenants"), *((t["id"], t["name"]) for t in tenant_choices(access.actor().tenant_ids))]
+    form.metric.choices = choices(*((one.key, _label(one)) for one in metrics()))
+    form.of_tenant.choices = choices(("", "All tenants")) + named(tenant_choices(access.actor().tenant_ids))
     if sent is None and row is not None:
         form.show(row, metric_of(row.metric))
         form.show_scope(row, _computer_name(row))

@@ -17,7 +17,7 @@ from app.notifications.models import Channel
 from app.notifications.queries import CARRIER
 from app.tenants.queries import tenant_choices
 from app.web import access, pages
-from app.web.forms import refused, show_error
+from app.web.forms import named, refused, show_error
 
 MAY = Permission.CHANNELS_WRITE
 PLACE = "/settings/channels"
@@ -41,7 +41,7 @@ def _form(channel: Channel | None = None) -> ChannelForm:
                   "repeat_minutes": channel.repeat_minutes, "tag": channel.tag, "all_tenants": channel.all_tenants,
                   "tenants": [tenant.id for tenant in channel.tenants], "enabled": channel.enabled}  # fmt: skip
     form = ChannelForm(data=values)
-    form.tenants.choices = [(t["id"], t["name"]) for t in tenant_choices(access.actor().tenant_ids)]
+    form.tenants.choices = named(tenant_choices(access.actor().tenant_ids))
     return form
 
 

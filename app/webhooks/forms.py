@@ -5,6 +5,7 @@ from wtforms import BooleanField, SelectMultipleField, StringField
 from wtforms.validators import DataRequired, Length, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from app.web.forms import choices
 from app.webhooks.events import EVENTS
 
 
@@ -17,7 +18,7 @@ class WebhookForm(FlaskForm):  # type: ignore[misc]
     everything = BooleanField("All events, also those to come", default=True)
     events = SelectMultipleField(
         "Events",
-        choices=[(event, meaning) for event, meaning in EVENTS.items()],
+        choices=choices(*EVENTS.items()),
         widget=ListWidget(prefix_label=False),
         option_widget=CheckboxInput(),
     )

@@ -12,7 +12,7 @@ from app.errors import DomainError
 from app.factory import settings_of, vault_of
 from app.tenants.queries import tenant_choices
 from app.web import access, pages
-from app.web.forms import refused, show_error
+from app.web.forms import named, refused, show_error
 from app.webhooks import bp, operations, queries
 from app.webhooks.events import EVENTS, TOLD
 from app.webhooks.forms import WebhookForm
@@ -41,7 +41,7 @@ def _form(webhook: Webhook | None = None) -> WebhookForm:
                   "events": [] if everything else webhook.events, "all_tenants": webhook.all_tenants,
                   "tenants": [tenant.id for tenant in webhook.tenants], "enabled": webhook.enabled}  # fmt: skip
     form = WebhookForm(data=values)
-    form.tenants.choices = [(t["id"], t["name"]) for t in tenant_choices(access.actor().tenant_ids)]
+    form.tenants.choices = named(tenant_choices(access.actor().tenant_ids))
     return form
 
 

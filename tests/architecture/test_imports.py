@@ -73,6 +73,7 @@ OFFERED = {
     "connectors.registry": "steps and questions travel over the connectors' sockets",
     "connectors.dispatcher": "likewise; whether a computer can be reached",
     "connectors.writer": "how a connector's message is read",
+    "connectors.conversation": "an answer ends a step, whoever gave it",
 }
 # Each exception with its reason.
 MAY = {
