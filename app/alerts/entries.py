@@ -85,13 +85,14 @@ class Entry:
 
 
 def describe(metric: str, argument: str | None, comparison: Comparison, value: float | None, limit: float) -> str:
-    """A line such as `CPU 97.2 %, above 90 %`."""
+    """A line such as `CPU 97.2 %, above 90 %` or `Proxy blacklisted`."""
     known = metric_of(metric)
     if known is None:
         return f"{metric} {value}"
     label = f"{known.label} {argument}" if argument else known.label
     if known.words:
-        return f"{label}: {known.shown(value)}"
+        word = known.shown(value)
+        return label if word == label.lower() else f"{label} {word}"
     return f"{label} {known.shown(value)}, {'above' if comparison.upward else 'below'} {known.shown(limit)}"
 
 

@@ -140,9 +140,7 @@ class WindowForm(ScopeForm):
 
     starts_at = MomentField("From (UTC)", [Optional()], description="Empty: now")
     ends_at = MomentField("To (UTC)", [Optional()])
-    repeat = ChoiceField(
-        "Repeat", choices=choices(*REPEATS)
-    )
+    repeat = ChoiceField("Repeat", choices=choices(*REPEATS))
     repeat_until = MomentField("Repeat until (UTC)", [Optional()], description="Empty: until somebody ends it")
     reason = StringField("Reason", [Length(max=500)])
     rule = ChoiceField("Rule", choices=[])

@@ -97,6 +97,8 @@ def subject_href(alert: Alert) -> str:
             return f"/fleet/{alert.subject_id}/" if alert.computer_id is not None else ""
         case "proxy":
             return f"/proxies/{alert.subject_id}/"
+        case "container":
+            return f"/containers/{alert.subject_id}/"
         case "run":
             return f"/runs/{alert.subject_id}/"
         case "sessions":

@@ -17,6 +17,8 @@ from app.alerts.evaluation import observe
 from app.alerts.matching import about_computer, matcher
 from app.alerts.models import Alert, AlertMark, Severity
 from app.clock import now, to_ms
+from app.containers.models import Container
+from app.containers.queries import down as stopped_containers
 from app.database import insert_ignore, session, unit_of_work, upsert
 from app.fleet.models import Computer, ComputerStatus
 from app.fleet.operations import CLOCK as FLEET
@@ -81,6 +83,28 @@ def _sick_proxies() -> Iterable[Observation]:
     return map(_proxy, session().scalars(select(Proxy).where(Proxy.status != ProxyStatus.HEALTHY, Proxy.enabled)))
 
 
+# -- containers ------------------------------------------------------------------------------------------------------
+
+
+def _container(container: Container) -> Observation:
+    """Down is what ran and does not run any more; while its engine does not answer, nobody knows."""
+    on, since = container.computer, container.stopped_at or now()
+    about = About("container", container.uuid, f"{container.name} on {on.name}", on.tenant_id, on.id, on.uuid)
+    return Observation("container_down", about, float(container.stopped_at is not None), to_ms(since))
+
+
+def _containers(uuids: Sequence[str]) -> list[Container]:
+    return list(session().scalars(select(Container).where(Container.uuid.in_(uuids)).execution_options(populate_existing=True)))
+
+
+def _containers_now(uuids: Sequence[str]) -> dict[str, float | None]:
+    return {container.uuid: float(container.stopped_at is not None) for container in _containers(uuids)}
+
+
+def _stopped_containers() -> Iterable[Observation]:
+    return map(_container, stopped_containers())
+
+
 # -- sessions --------------------------------------------------------------------------------------------------------
 
 
@@ -127,7 +151,7 @@ def _failed_runs(ids: Sequence[str]) -> list[Observation]:
         if len(targets) == 1:
             about = replace(about, computer_id=targets[0][0], computer_uuid=targets[0][1])
         words = {RunStatus.FAILED: "failed", RunStatus.TIMED_OUT: "timed out", RunStatus.LOST: "was lost"}[run.status]
-        said = f"The {run.kind.value} {words}" + (f": {run.reason}" if run.reason else "")
+        said = f"The {run.kind} {words}" + (f": {run.reason}" if run.reason else "")
         found.append(Observation("run_failed", about, 1.0, to_ms(now()), said))
     return found
 
@@ -137,6 +161,8 @@ for _metric in (
            current=_offline_now, sweep=_all_offline),
     Metric("proxy_health", "Proxy", Source.STATE, subject="proxy", highest=2, limit=1,
            words=("healthy", "flagged", "blacklisted"), current=_proxies_now, sweep=_sick_proxies),
+    Metric("container_down", "Container", Source.STATE, subject="container", highest=1, limit=0, words=("running", "stopped"),
+           current=_containers_now, sweep=_stopped_containers),
     Metric("session_failures", "Failed sessions", Source.STATE, unit="%", subject="sessions", highest=100, limit=50,
            current=_rates_now, sweep=_all_rates),
     Metric("run_failed", "Run", Source.EVENT, subject="run", highest=1, limit=0, words=("ended", "failed"), expires_s=86_400),
@@ -148,7 +174,7 @@ for _metric in (
 
 
 def _followed() -> tuple[str, ...]:
-    return ("computer.status_changed", "proxy.status_changed", "proxy.enabled", "proxy.disabled",
+    return ("computer.status_changed", "proxy.status_changed", "proxy.enabled", "proxy.disabled", "container.state_changed",
             *(f"{driver.kind}.finished" for driver in all_drivers()))  # fmt: skip
 
 
@@ -194,6 +220,7 @@ def _observed(entries: Sequence[JournalEntry]) -> list[Observation]:
     for entry in entries:
         ids.setdefault(entry.subject_kind or "", set()).add(entry.subject_id or "")
     found = [_offline(computer) for computer in _computers(sorted(ids.get("computer", ())))]
+    found += [_container(container) for container in _containers(sorted(ids.get("container", ())))]
     found += [_proxy(proxy) for proxy in _proxies(sorted(ids.get("proxy", ())))]
     return found + _failed_runs(sorted(ids.get("run", ())))
 

@@ -97,7 +97,7 @@ def around(alert: Alert, scope: frozenset[str] | None, limit: int = 20) -> list[
         if run.id not in seen:
             continue  # it was on computers of other tenants, too
         words = run.status.value.replace("_", " ") if run.status in (RunStatus.TIMED_OUT, RunStatus.LOST) else "failed"
-        title = f"{run.kind.value.capitalize()} {words}"
+        title = f"{run.kind.capitalize()} {words}"
         found.append(Moment(step.finished_at, "circle-x", title, run.title[:200], run.actor_name, "bad", f"/runs/{run.id}/"))
     return sorted(found, key=lambda moment: moment.at)[:limit]
 

@@ -207,7 +207,7 @@ def test_a_computer_that_falls_silent_raises_nothing_but_that(desk: Desk) -> Non
     assert [a.metric for a in desk.alerts()] == ["offline"]
     assert desk.told() == ["fired"]
     (alert,) = desk.alerts()
-    assert (alert.severity.value, alert.message) == ("critical", "Offline: offline")
+    assert (alert.severity.value, alert.message) == ("critical", "Offline")
 
 
 def test_offline_ends_with_the_next_contact(desk: Desk) -> None:
