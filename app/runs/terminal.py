@@ -71,12 +71,12 @@ class Style:
 
 @dataclass
 class Line:
-    """A line: its number from 1, when it began, and (classes, text) in order. `part`: it goes on in what comes next; `over`: it
-    replaces what the line showed; `returns`: what comes next replaces it."""
+    """A line: its number from 1, the time of day in UTC when it began (`clock`), and (classes, text) in order. `part`: it goes on
+    in what comes next; `over`: it replaces what the line showed; `returns`: what comes next replaces it."""
 
     stream: str
     number: int = 0
-    at: datetime | None = None
+    clock: str = ""
     raw: str = ""
     part: bool = True
     over: bool = False
@@ -102,20 +102,20 @@ def lines(pieces: Iterable[Piece], limit: int) -> tuple[list[Line], bool]:
     found: list[Line] = []
     going_on: dict[str, Line | None] = {}
     for piece in pieces:
-        stream, begun = piece.stream, piece.line
+        stream, begun, clock = piece.stream, piece.line, f"{piece.at:%H:%M:%S}" if piece.at else ""
         joined = piece.joined and going_on.get(stream) is None  # the line that it goes on in is not among these pieces
         for number, part in enumerate(piece.text.split("\n")):
             line = going_on.get(stream)
             if line is None and (part or number):
                 begun, joined = (begun, False) if joined else (begun + 1, False)
-                found.append(line := Line(stream, begun, piece.at))
+                found.append(line := Line(stream, begun, clock))
                 going_on[stream] = line
             if number and line is not None:
                 line.part = False
                 line = going_on[stream] = None
                 if part:
                     begun += 1
-                    found.append(line := Line(stream, begun, piece.at))
+                    found.append(line := Line(stream, begun, clock))
                     going_on[stream] = line
             if part and line is not None:
                 line.raw += part
