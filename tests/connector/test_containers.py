@@ -11,6 +11,8 @@ from binnacle_connector.engine import EngineError, Finder, candidates  # isort: 
 from binnacle_connector.listing import entry, report  # isort: skip
 from binnacle_connector.lines import Line, Lines, Told  # isort: skip
 
+pytestmark = pytest.mark.xdist_group("engine")
+
 
 class Watched:
     """A connector that watches the engine, and the console that it reports to."""
