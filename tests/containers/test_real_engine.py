@@ -102,7 +102,7 @@ def test_logs_also_hostile_and_long_ones_come_as_lines(real: Real, engine: Any) 
     real.container("r4", "exited")
     assert real.get("/r4/logs?tail=2").json()[1] == "last"
     many = real.get("/r4/logs?tail=200").json()
-    assert (len(many), many[0], many[-1]) == (200, "y" * 999, "last")
+    assert (len(many), set("".join(many[:-1])), many[-1]) == (200, {"y"}, "last")
     page = real.server.sign_in()
     uuid = page.get("/containers.csv?q=r4").text.splitlines()[1].split(",")[0]
     whole = page.get(f"/containers/{uuid}/logs/all", timeout=120)
