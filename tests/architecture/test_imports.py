@@ -47,6 +47,7 @@ MAY = {
     ("sessions/api", "proxies.schemas"): "contract 003 shows proxies in its statistics",
     ("sessions/schemas", "proxies.schemas"): "likewise",
     ("overview/queries", "sessions.statistics"): "how the sessions of a day went, from the counters",
+    ("containers/conversation", "connectors.conversation"): "an `error` that is about no log is about a step of a run",
     ("connectors/session", "metrics.schemas"): "the socket and the HTTP push take the same sample",
     ("connectors/session", "metrics.writer"): "the process's one writer of samples",
 }
