@@ -44,7 +44,7 @@ class Lines:
             end = place + 8 + int.from_bytes(raw[place + 4 : place + 8], "big")
             if len(raw) < end:
                 break
-            yield from self._cut(_STREAMS.get(raw[place], "stdout"), raw[place + 8 : end])
+            yield from self._frame(_STREAMS.get(raw[place], "stdout"), raw[place + 8 : end])
             place = end
         self._raw = raw[place:]
 
@@ -54,6 +54,11 @@ class Lines:
             if data:
                 yield _line(stream, data)
         self._open = {}
+
+    def _frame(self, stream: str, data: bytes) -> Iterator[Line]:
+        """One frame. Engines cut long lines, and put the time before each part."""
+        stamp = _STAMP.match(data)
+        yield from self._cut(stream, data[stamp.end() :] if stamp and self._open.get(stream) else data)
 
     def _cut(self, stream: str, data: bytes) -> Iterator[Line]:
         whole = self._open.get(stream, b"") + data

@@ -91,6 +91,7 @@ MAY = {
     ("notifications/views", "deliveries.shown"): "likewise",
     ("sessions/retention", "proxies.retention"): "one chore: a proxy goes after the last session that names it",
     ("overview/queries", "sessions.statistics"): "how the sessions of a day went, from the counters",
+    ("containers/conversation", "connectors.conversation"): "an `error` that is about no log is about a step of a run",
     ("connectors/session", "metrics.schemas"): "the socket and the HTTP push take the same sample",
     ("connectors/session", "metrics.writer"): "the process's one writer of samples",
 }

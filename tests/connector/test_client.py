@@ -59,7 +59,7 @@ def test_it_introduces_itself_and_delivers_samples(console, machine, eventually)
     (hello,) = console.of("hello")
     assert console.peers[0].path == "/api/v1/agents/ws" and "origin" not in console.peers[0].headers
     assert str(uuid.UUID(hello["connector_id"])) == hello["connector_id"]
-    assert hello["capabilities"] == ["metrics", "inventory", "commands"] and hello["spool"]["dropped"] == 0
+    assert hello["capabilities"] == ["metrics", "inventory", "containers", "commands"] and hello["spool"]["dropped"] == 0
     assert hello["inventory"]["os"]["family"] == "linux" and hello["inventory"]["software"] is not None
     assert no_gap(console)
     for seq, sample in list(console.stored.items()):

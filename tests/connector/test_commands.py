@@ -254,7 +254,7 @@ def test_a_connector_without_commands_refuses_them_all(desk, machine, tmp_path) 
     ready(desk, machine, commands=False)
     result = desk.run(f"touch {tmp_path}/ran")
     assert result["reason"] == "refused" and "--no-commands" in result["message"] and not (tmp_path / "ran").exists()
-    assert desk.console.of("hello")[0]["capabilities"] == ["metrics", "inventory"]
+    assert desk.console.of("hello")[0]["capabilities"] == ["metrics", "inventory", "containers"]
 
 
 @pytest.mark.parametrize("how", ["option", "environment", "file"])

@@ -11,6 +11,8 @@ from binnacle_connector.engine import EngineError, Finder, candidates  # isort: 
 from binnacle_connector.listing import entry, report  # isort: skip
 from binnacle_connector.lines import Line, Lines, Told  # isort: skip
 
+pytestmark = pytest.mark.xdist_group("engine")
+
 
 class Watched:
     """A connector that watches the engine, and the console that it reports to."""
@@ -225,6 +227,7 @@ def test_ten_megabytes_of_log_come_whole_and_at_the_readers_pace(watched: Watche
     assert end[0]["reason"] == "ended"
     texts = [text for _, _, text in watched.lines(request)]
     assert len(texts) == 10_001
+    assert set(texts[:-1]) == {line}
     assert texts[-1] == "the end"
     short = watched.answer(watched.ask("get_container_logs", container_id="w10", tail="all"), 30)
     assert short["data"]["truncated"]
@@ -310,6 +313,9 @@ def test_lines_are_whole_wherever_the_log_was_split() -> None:
             ("stderr", "err"), ("stdout", "café"), ("stdout", "next line"), ("stdout", ""),
         ]  # fmt: skip
         assert found[1].at == "2026-01-01T00:00:00Z"
+    parts = (b"2026-01-01T00:00:00Z one ", b"2026-01-01T00:00:01Z and the same\n", b"2026-01-01T00:00:02Z two\n")
+    framed = b"".join(b"\1\0\0\0" + len(part).to_bytes(4, "big") + part for part in parts)
+    assert [line.text for line in Lines(terminal=False).feed(framed)] == ["one and the same", "two"]
     terminal = Lines(terminal=True)
     raw = b"2026-01-01T00:00:00.123Z one\r\n2026-01-01T00:00:01Z tw"
     assert [(line.stream, line.text) for line in terminal.feed(raw)] == [("stdout", "one")]
