@@ -23,7 +23,7 @@ LAYER_OF = {
     "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "operations",
     "entries": "operations", "book": "operations", "checks": "operations", "evaluation": "operations", "sources": "operations",
     "deadlines": "operations", "words": "models", "figures": "queries", "undoing": "operations", "story": "schemas",
-    "thresholds": "entrance", "silences": "entrance", "rule_schemas": "schemas",
+    "thresholds": "entrance", "silences": "entrance", "rule_schemas": "schemas", "shelf": "queries",
 }  # fmt: skip
 PURE = {
     "models",
