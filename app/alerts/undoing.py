@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.actors import Actor
-from app.alerts.book import CLOCK, open_book
+from app.alerts.book import CLOCK, Book, open_book
 from app.alerts.checks import refuse_wider
 from app.alerts.deadlines import mute_anew
 from app.alerts.models import Alert, AlertStatus, Silence
@@ -18,12 +18,18 @@ from app.journal.operations import Subject, record, tick
 _ALERTS: Any = Alert.__table__
 
 
+def _loaded(book: Book, ids: Sequence[str], actor: Actor) -> list[Any]:
+    """Those of the alerts that the actor may see and that the evaluation still looks at."""
+    parts = (ids[start : start + 1000] for start in range(0, len(ids), 1000))
+    return [entry for part in parts for entry in book.load(_ALERTS.c.id.in_(part)) if actor.sees(entry.tenant_id)]
+
+
 def unacknowledge(ids: Sequence[str], *, actor: Actor) -> list[str]:
     """Nobody has them in hand any more. Returns the ids of those that changed; what is not acknowledged, or of another tenant, is
     left out."""
     book = open_book()
-    for entry in book.load(_ALERTS.c.id.in_(list(ids))):
-        if actor.sees(entry.tenant_id) and entry.status is AlertStatus.ACKNOWLEDGED:
+    for entry in _loaded(book, ids, actor):
+        if entry.status is AlertStatus.ACKNOWLEDGED:
             entry.status, entry.acknowledged_at, entry.acknowledged_by, entry.note = AlertStatus.ACTIVE, None, None, None
             entry.tell("alert.unacknowledged", actor, by=actor.name)
     return [entry.id for entry in book.save()]
@@ -33,8 +39,8 @@ def reopen(ids: Sequence[str], *, actor: Actor) -> list[str]:
     """They were not over: as they were before a person resolved them. Returns the ids of those that changed; what has recovered
     since, or came again, stays as it is."""
     book = open_book()
-    for entry in book.load(_ALERTS.c.id.in_(list(ids))):
-        if actor.sees(entry.tenant_id) and entry.status is AlertStatus.RESOLVED and entry.resolve_reason == "person":
+    for entry in _loaded(book, ids, actor):
+        if entry.status is AlertStatus.RESOLVED and entry.resolve_reason == "person":
             entry.status = AlertStatus.ACKNOWLEDGED if entry.acknowledged_at is not None else AlertStatus.ACTIVE
             entry.resolved_at = entry.resolved_by = entry.resolve_reason = entry.latched_until = entry.due_at = None
             entry.tell("alert.reopened", actor, by=actor.name)

@@ -1,6 +1,6 @@
 // The four charts of a computer: one JSON source, a shared crosshair, a band from lowest to highest where the points are
-// averages, and a drag that zooms all four and is kept in the URL. One alone (`data-one`) may have lines across it (`data-lines`) and a
-// span marked (`data-span`), as on the page of an alert; then a drag does not change the URL. Needs vendor/uplot.
+// averages, and a drag that zooms all four and is kept in the URL. One alone (`data-one`) may be marked by chart-marks.js, as on the
+// page of an alert; then a drag does not change the URL. Needs vendor/uplot.
 
 const TAIL_EVERY = 5_000; // ms between two reads of the newest points
 
@@ -43,40 +43,8 @@ function hours(marks, step) {
   });
 }
 
-const TONES = { bad: "--bn-bad-fill", warn: "--bn-warn-fill", ok: "--bn-ok-fill" };
-
-/** @param {HTMLElement} el @returns {{value: number, label: string, tone: "bad" | "warn" | "ok"}[]} */
-const linesOf = (el) => JSON.parse(el.dataset.lines ?? "[]");
-
-/** Shades the span under the line. @param {any} u @param {HTMLElement} el */
-function drawSpan(u, el) {
-  const [from, to] = JSON.parse(el.dataset.span ?? "null") ?? [];
-  if (!from) return;
-  const edge = (/** @type {number} */ at) => Math.max(u.bbox.left, Math.min(u.bbox.left + u.bbox.width, u.valToPos(at, "x", true)));
-  const [left, right] = [edge(from), edge(to ?? u.scales.x.max)];
-  u.ctx.save();
-  u.ctx.globalAlpha = 0.12;
-  u.ctx.fillStyle = colour("--bn-bad-fill");
-  u.ctx.fillRect(left, u.bbox.top, Math.max(2, right - left), u.bbox.height);
-  u.ctx.restore();
-}
-
-/** Draws limits and the recovery value across it. @param {any} u @param {HTMLElement} el */
-function drawLines(u, el) {
-  u.ctx.save();
-  u.ctx.lineWidth = 1.5 * devicePixelRatio;
-  for (const { value, tone } of linesOf(el)) {
-    const y = u.valToPos(value, "y", true);
-    if (y < u.bbox.top || y > u.bbox.top + u.bbox.height) continue;
-    u.ctx.strokeStyle = colour(TONES[tone]);
-    u.ctx.setLineDash(tone === "ok" ? [2 * devicePixelRatio, 4 * devicePixelRatio] : [7 * devicePixelRatio, 4 * devicePixelRatio]);
-    u.ctx.beginPath();
-    u.ctx.moveTo(u.bbox.left, y);
-    u.ctx.lineTo(u.bbox.left + u.bbox.width, y);
-    u.ctx.stroke();
-  }
-  u.ctx.restore();
-}
+/** @param {HTMLElement} el @returns {{value: number, label: string}[]} the limits that are drawn across a chart */
+const limitsOf = (el) => globalThis.bnChartMarks?.lines(el) ?? [];
 
 class Charts {
   /** @param {HTMLElement} root */
@@ -167,7 +135,7 @@ class Charts {
     return {
       width: el.clientWidth || 400,
       height: el.clientHeight || 192,
-      scales: { x: { range: () => [this.data.from, this.data.to] }, y: { range: unit === "%" ? [0, 100] : (_u, _min, /** @type {number} */ max) => [0, Math.max(unit ? 1000 : 1, ...[max, ...linesOf(el).map((one) => one.value)].map((one) => one * 1.1))] } },
+      scales: { x: { range: () => [this.data.from, this.data.to] }, y: { range: unit === "%" ? [0, 100] : (_u, _min, /** @type {number} */ max) => [0, Math.max(unit ? 1000 : 1, ...[max, ...limitsOf(el).map((one) => one.value)].map((one) => one * 1.1))] } },
       axes: [{ ...axis, values: (_u, /** @type {number[]} */ marks, _axis, _space, /** @type {number} */ step) => hours(marks, step) }, { ...axis, size: 64, values: (_u, /** @type {number[]} */ ticks) => ticks.map((one) => words(one, unit)) }],
       series: [
         {},
@@ -177,8 +145,7 @@ class Charts {
       bands: banded ? [{ series: [1, 2], fill: colour("--bn-cpu-bg") }] : [],
       cursor: { sync: { key: this.sync.key }, drag: { x: true, y: false, setScale: false }, bind: { dblclick: () => () => this.zoom(null, null) } },
       hooks: {
-        drawClear: [(/** @type {any} */ u) => drawSpan(u, el)],
-        draw: [(/** @type {any} */ u) => drawLines(u, el)],
+        ...globalThis.bnChartMarks?.hooks(el, colour),
         setSelect: [(/** @type {any} */ u) => u.select.width > 5 && this.zoom(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x"))],
         setCursor: [(/** @type {any} */ u) => this.summary(el, u.cursor.idx)],
       },
@@ -220,7 +187,7 @@ class Charts {
     const when = at !== null && at !== undefined && this.data.t[at] ? `${new Date(this.data.t[at] * 1000).toLocaleString("en-GB")} · ` : "";
     const place = el.parentElement?.querySelector("[data-summary]");
     if (place) place.textContent = when + text.join(" · ");
-    const limits = linesOf(el).map((one) => `${one.label} ${words(one.value, unit)}`);
+    const limits = limitsOf(el).map((one) => `${one.label} ${words(one.value, unit)}`);
     if (!when) el.setAttribute("aria-label", [...text, ...limits].join(". "));
   }
 }

@@ -19,7 +19,8 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 def head(jinja: Environment, **changes: Any) -> str:
     row = computer(1, **{"tenant": Object(name="Acme"), "tenant_id": "t1", "host": None, "spark": bytes([10, 255, 50]),
                          "recv_rate": 1200.0,
-                         "sent_rate": None, "problem": None, "spool_dropped": 0, **changes})  # fmt: skip
+                         "sent_rate": None, "problem": None, "spool_dropped": 0, "alerts_critical": 0, "alerts_warning": 0,
+                         "health": "healthy", **changes})  # fmt: skip
     return jinja.get_template("fleet/_now.html").render(computer=row).strip()
 
 
