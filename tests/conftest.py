@@ -23,6 +23,7 @@ from app import create_app  # noqa: E402 (after the environment is clean)
 from app.actors import SYSTEM, Actor, Role  # noqa: E402
 from app.alerts import matching as alert_matching  # noqa: E402
 from app.alerts import queries as alert_queries  # noqa: E402
+from app.alerts import shelf as alert_shelf  # noqa: E402
 from app.api_keys import queries as key_queries  # noqa: E402
 from app.auth import queries as auth_queries  # noqa: E402
 from app.config import load_settings  # noqa: E402
@@ -105,6 +106,7 @@ def forget(made: Flask) -> None:
     proxy_queries.forget_counts()
     alert_queries.forget_counts()
     alert_matching.forget_rules()
+    alert_shelf.forget_alerts()
     live.forget_rendered()
     hub_of(made)._views.clear()
     limiter.storage.reset()

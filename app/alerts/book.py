@@ -5,7 +5,7 @@ all, on every process. The database holds that there is one open alert for each 
 revision that it saw.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,8 +43,12 @@ class Book:
 
     def load(self, where: Any) -> list[Entry]:
         """The live alerts that match, and keep them for changing."""
+        return self.adopt(session().execute(_READ.where(_ALERTS.c.live, where)).mappings())
+
+    def adopt(self, rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
+        """Rows that were read in this transaction, or are known to be the same."""
         found = []
-        for row in session().execute(_READ.where(_ALERTS.c.live, where)).mappings():
+        for row in rows:
             key = row["threshold_id"], row["subject_kind"], row["subject_id"]
             known = self.entries.get(key)
             if known is None or known.status is AlertStatus.RESOLVED:
@@ -131,7 +135,7 @@ class Book:
         touched = [e for e in every if (e.new and not e.dropped) or (not e.new and (e.dropped or e.changes()))]
         if not touched:
             return []
-        version = tick(CLOCK) if any(e.shows or e.dropped for e in touched) else 0
+        version = tick(CLOCK)  # for what does not show, too: see `shelf`
         done = self._insert([e for e in touched if e.new], version) + self._update([e for e in touched if not e.new], version)
         record_all([happening_of(entry, *told) for entry in done for told in entry.told])
         count_for({e.computer_id for e in done if e.computer_id is not None and (e.shows or e.dropped or "live" in e.changes())})
@@ -177,9 +181,9 @@ class Book:
             if entry.dropped:
                 statement: Any = delete(_ALERTS).where(seen)
             else:
-                changed = entry.changes() | {"revision": entry.revision + 1, "updated_at": self.moment}
+                changed = entry.changes() | {"revision": entry.revision + 1, "version": version}
                 if entry.shows:
-                    changed["version"] = version
+                    changed["updated_at"] = self.moment
                 statement = update(_ALERTS).where(seen).values(**changed)
             if session().execute(statement).rowcount:
                 done.append(entry)

@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from app.alerts.book import Book, open_book
+from app.alerts.book import CLOCK, Book, open_book
 from app.alerts.catalogue import About, Observation, Source, metric_of
 from app.alerts.entries import Entry, ms
 from app.alerts.matching import Reader, RuleSet, about_computer, matcher
 from app.alerts.models import AlertStatus
 from app.alerts.rules import Rule, State, Verdict, break_off, deadline, decide, step
+from app.alerts.shelf import shelf
 from app.clock import from_ms, now, to_ms
+from app.fleet.operations import PLACEMENT
+from app.journal.queries import two_clocks
 from app.metrics.operations import NewSample
 
 STALE_MS = 60_000
@@ -32,7 +35,8 @@ def gap_ms(interval_s: int) -> int:
 def on_samples(prior: Mapping[int, Any], arrived: Mapping[int, list[NewSample]], moment: datetime) -> None:
     """The hook of `metrics.operations.store`. Samples older than the newest known one say nothing about now."""
     now_ms, busy = to_ms(moment), []
-    rule_sets = matcher().rule_sets(prior)
+    placed_at, alerts_at = two_clocks(PLACEMENT, CLOCK)
+    rule_sets = matcher(placed_at).rule_sets(prior)
     for computer_id, row in prior.items():
         rules = rule_sets[computer_id]
         if not rules.sampled:
@@ -41,15 +45,17 @@ def on_samples(prior: Mapping[int, Any], arrived: Mapping[int, list[NewSample]],
         known = ms(row.sampled_at) if row.sampled_at else -1
         if samples[0].at <= known:
             samples = [sample for sample in samples if sample.at > known]
-        if samples and (row.alerts_open or any(rules.is_crossed(sample, now_ms) for sample in samples)):
+        if samples and (row.alerts_open or rules.are_crossed(samples, now_ms)):
             busy.append((row, rules, samples, known))
     if busy:
-        _evaluate(busy, moment, now_ms)
+        _evaluate(busy, moment, now_ms, alerts_at)
 
 
-def _evaluate(busy: Sequence[tuple[Any, RuleSet, list[NewSample], int]], moment: datetime, now_ms: int) -> None:
+def _evaluate(busy: Sequence[tuple[Any, RuleSet, list[NewSample], int]], moment: datetime, now_ms: int,
+              alerts_at: int) -> None:  # fmt: skip
     book = Book(moment)
-    book.load_about("computer", [row.uuid for row, *_ in busy if row.alerts_open])
+    if counts := {row.id: row.alerts_open for row, *_ in busy if row.alerts_open}:
+        book.adopt(shelf(alerts_at).rows(counts))
     for row, rules, samples, known in busy:
         about = about_computer(row)
         for rule, read in rules.sampled:

@@ -76,12 +76,13 @@ class RuleSet:
         made.quick = [(found[0], found[1], found[2]) for found in bounds.values()]
         return made
 
-    def is_crossed(self, sample: NewSample, now_ms: int) -> bool:
-        """Whether the sample may cross a limit."""
-        for read, low, high in self.quick:
-            value = read(sample, now_ms)
-            if value is not None and (value >= low or value <= high):
-                return True
+    def are_crossed(self, samples: Iterable[NewSample], now_ms: int) -> bool:
+        """Whether one of the samples may cross a limit."""
+        for sample in samples:
+            for read, low, high in self.quick:
+                value = read(sample, now_ms)
+                if value is not None and (value >= low or value <= high):
+                    return True
         return False
 
 
@@ -176,9 +177,9 @@ def tags_of(computer_ids: Sequence[int]) -> dict[int, set[str | None]]:
 _cached: list[Matcher] = []
 
 
-def matcher() -> Matcher:
-    """The rules as they are now; those of this process while the clock has not moved."""
-    seen = clock(PLACEMENT)
+def matcher(at: int | None = None) -> Matcher:
+    """The rules as they are now; those of this process while the clock (which stands `at`, if that is known) has not moved."""
+    seen = clock(PLACEMENT) if at is None else at
     if not _cached or _cached[0].seen != seen:
         _cached[:] = [Matcher(seen)]
     return _cached[0]

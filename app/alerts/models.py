@@ -144,6 +144,7 @@ class Alert(Base):
         Index("ix_alerts_due", "due_at"),
         Index("ix_alerts_resolved", "status", "resolved_at"),
         Index("ix_alerts_tenant", "tenant_id", "status"),
+        Index("ix_alerts_version", "version"),
     )  # fmt: skip
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=lambda: str(uuid4()))

@@ -91,6 +91,7 @@ def upgrade() -> None:
     op.create_index('ix_alerts_fired', 'alerts', ['fired_at'], unique=False)
     op.create_index('ix_alerts_due', 'alerts', ['due_at'], unique=False)
     op.create_index('ix_alerts_resolved', 'alerts', ['status', 'resolved_at'], unique=False)
+    op.create_index('ix_alerts_version', 'alerts', ['version'], unique=False)
     op.create_index('ix_alerts_tenant', 'alerts', ['tenant_id', 'status'], unique=False)
 
     op.create_table('silences',

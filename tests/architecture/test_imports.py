@@ -23,7 +23,7 @@ LAYER_OF = {
     "terminal": "models", "shown": "schemas",
     "catalogue": "models", "rules": "models", "matching": "queries", "silencing": "queries", "preview": "operations",
     "entries": "operations", "book": "operations", "checks": "operations", "evaluation": "operations", "sources": "operations",
-    "deadlines": "operations", "rule_schemas": "schemas",
+    "deadlines": "operations", "rule_schemas": "schemas", "shelf": "queries",
 }  # fmt: skip
 PURE = {
     "models",
