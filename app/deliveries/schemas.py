@@ -1,8 +1,8 @@
 """JSON shapes of deliveries, the same for webhooks and channels."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -11,13 +11,28 @@ from app.deliveries import queries
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, ReceiverState
 from app.shapes import Query
 
+T = TypeVar("T")
 
-class DeliveryQuery(Query):
-    """Filters of a receiver's deliveries; without `per_page` all that are kept are listed, newest first."""
 
-    status: DeliveryStatus | None = None
+class PageQuery(Query):
+    """Without `per_page` everything is listed, as contract 000 does."""
+
     page: int = Field(1, ge=1, le=1_000_000)
     per_page: int | None = Field(None, ge=1, le=1000)
+
+    def paged(self, rows: Sequence[T]) -> tuple[Sequence[T], dict[str, Any]]:
+        """The rows of the page, and what the answer says beside them."""
+        said: dict[str, Any] = {"total": len(rows)}
+        if self.per_page is None:
+            return rows, said
+        start = (self.page - 1) * self.per_page
+        return rows[start : start + self.per_page], said | {"page": self.page, "per_page": self.per_page}
+
+
+class DeliveryQuery(PageQuery):
+    """Filters of a receiver's deliveries, newest first."""
+
+    status: DeliveryStatus | None = None
 
 
 class AttemptOut(BaseModel):

@@ -1,5 +1,6 @@
 """`/api/v1/notification-channels…`"""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import current_app
@@ -9,7 +10,7 @@ from app.database import begin_write
 from app.deliveries import queries as delivery_queries
 from app.deliveries.operations import redeliver as send_again
 from app.deliveries.queries import DeliveryFilter
-from app.deliveries.schemas import DeliveryList, DeliveryOut, DeliveryQuery, delivery_out, health_out, listed
+from app.deliveries.schemas import DeliveryList, DeliveryOut, DeliveryQuery, PageQuery, delivery_out, health_out, listed
 from app.factory import settings_of, vault_of
 from app.notifications import bp, operations, queries
 from app.notifications.models import Channel
@@ -23,7 +24,7 @@ ONE = f"{ALL}/<channel_id>"
 ONE_DELIVERY = f"{ONE}/deliveries/<delivery_id>"
 
 
-def _shown(channels: list[Channel]) -> list[dict[str, Any]]:
+def _shown(channels: Sequence[Channel]) -> list[dict[str, Any]]:
     states, waiting = delivery_queries.states(CARRIER), delivery_queries.open_counts(CARRIER)
     return [ChannelOut.fields_of(c, health_out(states.get(c.id), waiting.get(c.id, 0))) for c in channels]
 
@@ -32,11 +33,11 @@ def _get(channel_id: str) -> Channel:
     return queries.get_channel(channel_id, access.actor())
 
 
-@bp.api("GET", ALL, permission=MAY, returns=ChannelList)
-def list_channels() -> dict[str, Any]:
-    """List notification channels."""
-    rows = _shown(queries.list_channels(access.actor()))
-    return {"total": len(rows), "channels": rows}
+@bp.api("GET", ALL, permission=MAY, query=PageQuery, returns=ChannelList)
+def list_channels(query: PageQuery) -> dict[str, Any]:
+    """List notification channels, by name."""
+    rows, said = query.paged(queries.list_channels(access.actor()))
+    return said | {"channels": _shown(rows)}
 
 
 @bp.api("POST", ALL, permission=MAY, body=ChannelIn, returns=ChannelOut, status=201, hash_first=True)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from app.actors import Actor
 from app.alerts.models import Alert, Severity
 from app.apprise_call import describe
-from app.clock import iso, now
+from app.clock import now
 from app.database import session
 from app.deliveries import operations as deliveries
 from app.deliveries import queries as delivery_queries
@@ -278,7 +278,7 @@ def _again(channel: Channel, alerts: Sequence[Alert]) -> list[NewDelivery]:
             or alert.severity.value not in channel.severities
         ):
             continue
-        since = iso(alert.fired_at) or ""
+        since = f"{alert.fired_at:%Y-%m-%d %H:%M} UTC" if alert.fired_at else ""
         note = Note("repeated", alert.id, alert.severity.value, rows[0].title, alert.message, since)
         made.append(NewDelivery(channel.id, f"repeat:{alert.id}:{len(rows)}", "alert.repeated", note.title, note.dump(), None,
                                 alert.id, rows[0].topic, HOLD_S))  # fmt: skip

@@ -83,4 +83,6 @@ class ChannelList(BaseModel):
     """Lists on implied routes look like 000's."""
 
     total: int
+    page: int | None = None
+    per_page: int | None = None
     channels: list[ChannelOut]

@@ -1,5 +1,6 @@
 """`/api/v1/webhooks…`"""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import current_app
@@ -8,7 +9,7 @@ from app.actors import Permission
 from app.deliveries import queries as delivery_queries
 from app.deliveries.operations import redeliver as send_again
 from app.deliveries.queries import DeliveryFilter
-from app.deliveries.schemas import DeliveryList, DeliveryOut, DeliveryQuery, delivery_out, health_out, listed
+from app.deliveries.schemas import DeliveryList, DeliveryOut, DeliveryQuery, PageQuery, delivery_out, health_out, listed
 from app.factory import settings_of, vault_of
 from app.web import access
 from app.webhooks import bp, operations, queries
@@ -20,7 +21,7 @@ MAY = Permission.WEBHOOKS_WRITE
 ONE_DELIVERY = "/api/v1/webhooks/<webhook_id>/deliveries/<delivery_id>"
 
 
-def _shown(webhooks: list[Webhook]) -> list[dict[str, Any]]:
+def _shown(webhooks: Sequence[Webhook]) -> list[dict[str, Any]]:
     states, waiting = delivery_queries.states(CARRIER), delivery_queries.open_counts(CARRIER)
     return [WebhookOut.fields_of(w, health_out(states.get(w.id), waiting.get(w.id, 0))) for w in webhooks]
 
@@ -29,11 +30,11 @@ def _get(webhook_id: str) -> Webhook:
     return queries.get_webhook(webhook_id, access.actor())
 
 
-@bp.api("GET", "/api/v1/webhooks", permission=MAY, returns=WebhookList)
-def list_webhooks() -> dict[str, Any]:
-    """List webhooks."""
-    rows = _shown(queries.list_webhooks(access.actor()))
-    return {"total": len(rows), "webhooks": rows}
+@bp.api("GET", "/api/v1/webhooks", permission=MAY, query=PageQuery, returns=WebhookList)
+def list_webhooks(query: PageQuery) -> dict[str, Any]:
+    """List webhooks, by name."""
+    rows, said = query.paged(queries.list_webhooks(access.actor()))
+    return said | {"webhooks": _shown(rows)}
 
 
 @bp.api("POST", "/api/v1/webhooks", permission=MAY, body=WebhookIn, returns=WebhookCreated, status=201)

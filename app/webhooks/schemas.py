@@ -92,4 +92,6 @@ class WebhookList(BaseModel):
     """Lists on implied routes look like 000's."""
 
     total: int
+    page: int | None = None
+    per_page: int | None = None
     webhooks: list[WebhookOut]

@@ -292,6 +292,16 @@ def test_every_change_is_in_the_journal_without_address_or_secret(cast: Cast) ->
     assert "whsec" not in text
 
 
+def test_the_list_of_webhooks_is_whole_unless_pages_are_asked_for(cast: Cast) -> None:
+    for name in ("c", "a", "b"):
+        create(cast, name=name)
+    client = cast.client("alice")
+    assert [row["name"] for row in client.get("/api/v1/webhooks").json["webhooks"]] == ["a", "b", "c"]
+    page = client.get("/api/v1/webhooks?page=2&per_page=2").json
+    assert (page["total"], page["page"], page["per_page"], [row["name"] for row in page["webhooks"]]) == (3, 2, 2, ["c"])
+    assert client.get("/api/v1/webhooks?page=0").status_code == 400
+
+
 def test_the_list_of_deliveries_is_filtered_and_paged(cast: Cast) -> None:
     made = create(cast).json["id"]
     client = cast.client("alice")
