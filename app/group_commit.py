@@ -32,13 +32,14 @@ log = get_logger(__name__)
 
 
 class _Batch(Generic[T, R]):
-    """Pieces that share a transaction, and what became of each: its result, or the error it gets."""
+    """Pieces that share a transaction, numbered as they came, and what became of each: its result, or the error it gets."""
 
     def __init__(self) -> None:
-        self.pieces: list[T] = []
+        self.pieces: dict[int, T] = {}
+        self.came = 0
         self.size = 0
         self.done = threading.Event()
-        self.results: Sequence[R | Exception] = ()
+        self.results: dict[int, R | Exception] = {}
 
 
 class GroupCommit(Generic[T, R]):
@@ -69,13 +70,17 @@ class GroupCommit(Generic[T, R]):
     def submit(self, piece: T) -> R:
         """Store the piece; returns after the commit.
 
-        Raises `full` when too much waits, the piece's own error, or what the database raised; then nothing of it was stored.
+        Raises `full` when too much waits or its turn does not come in time, the piece's own error, or what the database raised;
+        then nothing of it was stored.
         """
-        batch, index = self._join(piece)
+        batch, number = self._join(piece)
         self._wake.set()
         if not batch.done.wait(PATIENCE_S):
-            raise Unavailable("The data could not be stored in time; send it again")
-        result = batch.results[index]
+            if self._withdraw(batch, number):
+                raise copy(self._full)
+            if not batch.done.wait(PATIENCE_S):  # its transaction has begun: only the database knows what becomes of it
+                raise Unavailable("The data could not be stored in time; send it again")
+        result = batch.results[number]
         if isinstance(result, Exception):
             raise result
         return result
@@ -91,13 +96,25 @@ class GroupCommit(Generic[T, R]):
             if not self._batches or self._batches[-1].size + size > MAX_BATCH:
                 self._batches.append(_Batch())
             batch = self._batches[-1]
-            batch.pieces.append(piece)
+            batch.came += 1
+            batch.pieces[batch.came] = piece
             batch.size += size
             self._waiting += size
             self._callers += 1
             if self._callers >= self._usual:
                 self._enough.set()
-            return batch, len(batch.pieces) - 1
+            return batch, batch.came
+
+    def _withdraw(self, batch: _Batch[T, R], number: int) -> bool:
+        """Take a piece back; False when its transaction has begun."""
+        with self._lock:
+            if batch not in self._batches:
+                return False
+            size = self._size_of(batch.pieces.pop(number))
+            batch.size -= size
+            self._waiting -= size
+            self._callers -= 1
+            return True
 
     def _run(self) -> None:
         with self._app.app_context():
@@ -128,7 +145,8 @@ class GroupCommit(Generic[T, R]):
     def _write(self, batch: _Batch[T, R]) -> None:
         started = monotonic()
         try:
-            batch.results = self._attempt(batch.pieces)
+            if batch.pieces:
+                batch.results = dict(zip(batch.pieces, self._attempt(list(batch.pieces.values())), strict=False))
         finally:
             with self._lock:
                 self._waiting -= batch.size

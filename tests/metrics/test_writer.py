@@ -111,3 +111,28 @@ def test_a_sample_that_a_database_cannot_hold_fails_alone(cast: Cast) -> None:
             thread.join()
     assert [computer for computer, _ in failed] == [bad] * 3
     assert count(cast) == 3
+
+
+def test_what_waits_too_long_is_taken_back_and_what_has_begun_is_waited_for(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "PATIENCE_S", 1.5)
+    with cast.app.app_context():
+        computer = make_computer()[0]
+    writer, real = writer_of(cast.app), writer_module.store
+    begun, go_on, results = threading.Event(), threading.Event(), []
+
+    def slow(samples: Any) -> set[int]:
+        begun.set()
+        assert go_on.wait(20)
+        return real(samples)
+
+    monkeypatch.setattr(writer_module, "store", slow)
+    first = threading.Thread(target=lambda: results.append(writer.submit([sample(computer)])))
+    first.start()
+    assert begun.wait(20)
+    with pytest.raises(Unavailable, match="nothing was stored"):
+        writer.submit_one(sample(computer, 1))
+    go_on.set()
+    first.join()
+    assert results == [set()]
+    writer.submit_one(sample(computer, 2))
+    assert count(cast) == 2
