@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response, make_response, redirect, render_template, request
+from flask import Response, current_app, make_response, redirect, render_template, request
 
 from app.actors import Permission, Role
 from app.auth import bp, operations, queries
@@ -11,6 +11,7 @@ from app.auth.models import User
 from app.clock import now
 from app.database import begin_write
 from app.errors import DomainError
+from app.factory import settings_of
 from app.tenants.queries import tenant_choices
 from app.web import access, pages
 from app.web.forms import named, refused, show_error
@@ -41,7 +42,8 @@ def invite() -> Response:
     form, link = _choices(InviteForm()), None
     if form.validate():
         _, token = operations.invite(Role(form.role.data), form.tenant_ids(), actor=access.actor())
-        link = f"{request.host_url.rstrip('/')}/register?invitation={token}"
+        address = settings_of(current_app).public_url or request.host_url
+        link = f"{address.rstrip('/')}/register?invitation={token}"
     context = {"users": queries.list_users(), "invitations": queries.list_invitations(now()), "q": "", "page_title": "Users"}
     return make_response(render_template(LIST, form=form, invite_link=link, **context), 200 if link else 422)
 

@@ -51,7 +51,19 @@ def test_a_stranger_is_sent_to_the_login_and_back(cast: Cast) -> None:
     assert signed_in.headers["Location"] == "/fleet/?status=offline"
 
 
-@pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+        "///evil.example",
+        "\\\\evil.example",
+        " //evil.example",
+    ],
+)
 def test_a_login_never_leads_to_another_site(cast: Cast, target: str) -> None:
     browser = Browser(cast.app)
     browser.get("/login")
@@ -169,3 +181,12 @@ def test_an_invited_colleague_joins_with_the_rights_of_the_invitation(cast: Cast
     assert guest.get("/fleet/").status_code == 200
     assert guest.get("/fleet/new").status_code == 403
     assert Browser(cast.app).get(f"/register?invitation={token}").status_code == 404
+
+
+def test_an_invitation_names_the_public_address_and_not_the_host_of_the_request(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_of(cast.app), "public_url", "https://binnacle.example.com/")
+    alice = cast.browser("alice")
+    page = alice.post("/settings/users/invite", role="user", all_tenants="y")
+    assert "https://binnacle.example.com/register?invitation=" in page.text
