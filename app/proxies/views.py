@@ -34,7 +34,7 @@ def _find(text: str) -> list[Found]:
 
 
 pages.add_nav(
-    NavItem("Watch", "Proxies", "proxies.index", "world", Permission.SESSIONS_READ, "g p", _burning, "burning", "/proxies/", True)
+    NavItem("Fleet", "Proxies", "proxies.index", "world", Permission.SESSIONS_READ, "g p", _burning, "burning", "/proxies/", True)
 )
 pages.add_finder(Permission.SESSIONS_READ, _find)
 saved.offer(bp, saved.SavedList("proxies", "/proxies/", "Proxies", "proxies", ProxyQuery))

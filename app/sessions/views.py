@@ -44,8 +44,10 @@ READ = Permission.SESSIONS_READ
 ERRORS_PAGE = 50
 CHART_HOURS, CHART_SHARES = 24, 5
 KINDS = tuple((kind.value, word) for kind, (word, _) in rows.TYPES.items())
-pages.add_nav(NavItem("Watch", "Sessions", "sessions.index", "robot", READ, "g w", queries.active_sessions, "sessions_active",
-                      prefix="/sessions/"))  # fmt: skip
+pages.add_nav(
+    NavItem("Work", "Sessions", "sessions.index", "robot", READ, "g w", queries.active_sessions, "sessions_active", "/sessions/"),
+    NavItem("Watch", "Events", "sessions.events", "history", READ, "g e", place=1),
+)
 saved.offer(bp, saved.SavedList("sessions", "/sessions/", "Sessions", "sessions", SessionsPage))
 Choices = tuple[tuple[str, str], ...]
 
@@ -213,14 +215,14 @@ def event(row_id: int, event_id: int) -> str:
 # -- the feed, the errors ------------------------------------------------------------------------------------------------
 
 
-@bp.page("/sessions/events", permission=READ)
+@bp.page("/events/", permission=READ)
 def events() -> Response:
     """The feed of events, newest first; with HX-Request its table."""
     query, scope = validate_query(EventsPage, request), pages.scope()
     view = query.view()
     state = live.snapshot(EVENTS, view, scope)
     counts = event_counts(view, scope)
-    listing = Listing("/sessions/events", query, counts["total"], Fixed(), Fixed(counts), f"events?{view}" if view else "events")
+    listing = Listing("/events/", query, counts["total"], Fixed(), Fixed(counts), f"events?{view}" if view else "events")
     context = {"listing": listing, "rows": _shown(EVENTS, state.keys), "rev": state.rev, "kinds": KINDS, "page_title": "Events"}
     template = "sessions/_feed.html" if pages.is_fragment() else "sessions/events.html"
     response = make_response(render_template(template, **context))
@@ -228,7 +230,7 @@ def events() -> Response:
     return response
 
 
-@bp.page("/sessions/events.csv", permission=READ)
+@bp.page("/events.csv", permission=READ)
 def download_events() -> Response:
     """The same filters as CSV, newest first. Raises NotFound for a session that there is not."""
     wanted = validate_query(EventsPage, request).filter(pages.scope())

@@ -28,7 +28,7 @@ SECTIONS = (None, "Fleet", "Work", "Watch", "Admin")
 class NavItem:
     """An entry of the navigation. `count` gives the number beside it in a tenant scope; live pages update it by `count_key`.
     A number that every page watches (`watch_everywhere`) needs no `count`; `alarm_key` names the one that makes it red unless it
-    is 0."""
+    is 0. Entries of a section are in the order of the rooms; one with a higher `place` comes later."""
 
     section: str | None
     label: str
@@ -41,6 +41,7 @@ class NavItem:
     prefix: str | None = None
     hot: bool = False
     alarm_key: str | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -227,8 +228,9 @@ def _everywhere() -> tuple[list[dict[str, Any]], dict[str, Any], int]:
 def _navigation(counts: dict[str, Any]) -> tuple[Fixed[str, Any], ...]:
     who, path = access.actor(), request.path
     sections: list[Fixed[str, Any]] = []
+    shown = sorted(_nav, key=lambda item: item.place)
     for title in SECTIONS:
-        items = tuple(_nav_entry(item, path, counts) for item in _nav if item.section == title and who.can(item.permission))
+        items = tuple(_nav_entry(item, path, counts) for item in shown if item.section == title and who.can(item.permission))
         if items:
             sections.append(Fixed(title=title, items=items))
     return tuple(sections)

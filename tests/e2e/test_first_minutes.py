@@ -353,8 +353,8 @@ def pages(desk: Desk, fleet: list[str]) -> list[str]:
             f"{own}software", f"{own}events", f"{own}edit", f"{own}delete", f"/fleet/{fleet[5]}/",
             f"/fleet/{fleet[5]}/metrics", "/settings/account", "/settings/users", "/settings/users/new", user, "/settings/tenants",
             tenant, "/settings/api-keys", key, "/settings/audit", "/sessions/", "/sessions/?q=nothing-has-this-name", "/sessions/charts",
-            "/sessions/events", "/sessions/errors", "/sessions/views/new?q=bot", link_on(desk, "/sessions/", "#rows a.bn-name"),
-            link_on(desk, "/sessions/events", "#rows a.bn-word"),
+            "/events/", "/sessions/errors", "/sessions/views/new?q=bot", link_on(desk, "/sessions/", "#rows a.bn-name"),
+            link_on(desk, "/events/", "#rows a.bn-word"),
             "/proxies/", "/proxies/?q=nothing-has-this-name", "/proxies/?cols=address,dead,exit,tenant", link_on(desk, "/proxies/", "#rows a.bn-name")]  # fmt: skip
 
 

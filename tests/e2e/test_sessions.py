@@ -71,7 +71,7 @@ def test_a_session_appears_runs_and_ends_while_somebody_watches(desk: Desk, bot:
     address = row.locator("a.bn-name").get_attribute("href") or ""
     one = watch(desk, address)
     expect(one.locator("h1")).to_have_text(bot.id)
-    feed = watch(desk, f"/sessions/events?session={bot.id}")
+    feed = watch(desk, f"/events/?session={bot.id}")
     bot.log("navigation", url="https://shop.example/login", load_time_ms=1500)
     bot.log("screenshot", url="https://shots.example/1.png")
     failed = bot.log("error", message="Element is gone <b>now</b>")
@@ -99,10 +99,10 @@ def test_a_session_appears_runs_and_ends_while_somebody_watches(desk: Desk, bot:
 def test_a_paused_feed_stands_still_and_goes_on(desk: Desk, bot: Bot) -> None:
     bot.register()
     bot.log("click", n=1)
-    feed = watch(desk, f"/sessions/events?session={bot.id}")
+    feed = watch(desk, f"/events/?session={bot.id}")
     feed.click("text=Pause")
     expect(feed.locator("text=New events do not show")).to_be_visible()
-    follows = watch(desk, f"/sessions/events?session={bot.id}&type=click")
+    follows = watch(desk, f"/events/?session={bot.id}&type=click")
     bot.log("click", n=2)
     expect(follows.locator("#rows > tr")).to_have_count(2)  # whoever follows has been told
     expect(feed.locator("#rows > tr")).to_have_count(1)
@@ -149,7 +149,7 @@ def test_without_javascript_everything_reads(browser: Browser, served: Server, b
     expect(page.locator("#rows tr")).to_have_count(1)
     page.goto("/sessions/charts")
     expect(page.locator("svg.bn-hours")).to_be_visible()
-    page.goto(f"/sessions/events?session={bot.id}")
+    page.goto(f"/events/?session={bot.id}")
     expect(page.locator("#rows")).to_contain_text("Element is gone")
     expect(page.locator(".bn-follow")).to_be_hidden()
     page.click("#rows a.bn-name")
@@ -171,7 +171,7 @@ def test_axe_finds_nothing_in_what_a_hostile_bot_left(browser: Browser, served: 
     page.goto("/sessions/?range=1h")
     own = page.locator("#rows a.bn-name").first.get_attribute("href") or ""
     found, wide = [], []
-    for path in ("/sessions/?range=1h&text=img", own, f"{own}events/{number}", "/sessions/events", "/sessions/errors", "/sessions/charts",
+    for path in ("/sessions/?range=1h&text=img", own, f"{own}events/{number}", "/events/", "/sessions/errors", "/sessions/charts",
                  "/sessions/views/new?status=failed"):  # fmt: skip
         page.goto(path)
         page.evaluate(AXE)

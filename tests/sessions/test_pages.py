@@ -16,7 +16,7 @@ from sqlalchemy import event
 from app.extensions import db
 from app.sessions import queries, statistics
 
-PAGES = ["/sessions/", "/sessions/charts", "/sessions/events", "/sessions/errors", "/sessions/views/new?status=failed"]
+PAGES = ["/sessions/", "/sessions/charts", "/events/", "/sessions/errors", "/sessions/views/new?status=failed"]
 HX = {"HX-Request": "true"}
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -165,17 +165,17 @@ def test_who_sees_the_sessions_of_a_tenant(cast: Cast, bot: FlaskClient, who: st
         assert answer.status_code == 200, (path, answer.text)
         assert not re.search("of-acme", answer.text) or sees, path
     assert (names(browser.get("/sessions/").text) == ["of-acme"]) is sees
-    assert ("boom-of-acme" in browser.get("/sessions/events").text) is sees
+    assert ("boom-of-acme" in browser.get("/events/").text) is sees
     assert ("broken-of-acme" in browser.get("/sessions/errors").text) is sees
-    for path in (f"/sessions/{row}/", f"/sessions/{row}/events/{number}", "/sessions/events.csv?session=of-acme"):
+    for path in (f"/sessions/{row}/", f"/sessions/{row}/events/{number}", "/events.csv?session=of-acme"):
         assert browser.get(path).status_code == (200 if sees else 404), path
-    for path in ("/sessions.csv", "/sessions/events.csv"):
+    for path in ("/sessions.csv", "/events.csv"):
         assert ("of-acme" in browser.get(path).text) is sees
     assert ("of-acme" in browser.get("/search?q=of-acme").text) is sees
 
 
 def test_a_stranger_is_sent_to_the_login(cast: Cast) -> None:
-    for path in (*PAGES, "/sessions/1/", "/sessions/1/events/1", "/sessions.csv", "/sessions/events.csv"):
+    for path in (*PAGES, "/sessions/1/", "/sessions/1/events/1", "/sessions.csv", "/events.csv"):
         answer = cast.app.test_client().get(path)
         assert (answer.status_code, answer.headers["Location"][:6]) == (303, "/login"), path
 
@@ -207,11 +207,11 @@ def test_the_figures_are_of_all_sessions_and_the_pages_count_of_those_that_match
 def test_there_are_three_empty_lists(cast: Cast, bot: FlaskClient) -> None:
     browser = cast.browser("rita")
     assert "No session yet" in browser.get("/sessions/").text
-    assert "No event yet" in browser.get("/sessions/events").text
+    assert "No event yet" in browser.get("/events/").text
     assert "No session has failed" in browser.get("/sessions/errors").text
     register(bot, "s-1")
     assert "No sessions match" in browser.get("/sessions/?q=zzz").text
-    assert "No events match" in browser.get("/sessions/events?type=click").text
+    assert "No events match" in browser.get("/events/?type=click").text
     assert "No event yet" in browser.get(f"/sessions/{row_of(cast, 's-1')}/").text
 
 
@@ -222,7 +222,7 @@ def test_the_list_asks_the_database_at_most_eight_times(cast: Cast, bot: FlaskCl
     for path, most in (
         ("/sessions/", 8),
         ("/sessions/?status=active", 8),
-        ("/sessions/events", 8),
+        ("/events/", 8),
         ("/sessions/errors", 8),
         ("/sessions/charts", 8),
     ):
@@ -356,7 +356,7 @@ def test_the_feed_is_newest_first_and_filters(cast: Cast, bot: FlaskClient) -> N
     browser = cast.browser("rita")
 
     def ids(query: str) -> list[int]:
-        return [int(i) for i in re.findall(r'<tr id="r-(\d+)"', browser.get(f"/sessions/events?{query}").text)]
+        return [int(i) for i in re.findall(r'<tr id="r-(\d+)"', browser.get(f"/events/?{query}").text)]
 
     assert ids("") == numbers[:-51:-1]
     assert ids("page=2") == numbers[9::-1]
@@ -364,8 +364,8 @@ def test_the_feed_is_newest_first_and_filters(cast: Cast, bot: FlaskClient) -> N
     assert ids("session=b") == numbers[1::2][::-1]
     assert ids("session=b&type=scroll") == [n for i, n in enumerate(numbers) if i % 2 and i % 3 == 1][::-1]
     assert ids("session=nobody") == []
-    assert browser.get("/sessions/events?type=nope").status_code == 400
-    table = csv.DictReader(io.StringIO(browser.get("/sessions/events.csv?session=b&type=error").text))
+    assert browser.get("/events/?type=nope").status_code == 400
+    table = csv.DictReader(io.StringIO(browser.get("/events.csv?session=b&type=error").text))
     assert [int(row["id"]) for row in table] == ids("session=b&type=error")
 
 
@@ -374,13 +374,13 @@ def test_a_paused_feed_is_not_live(cast: Cast, bot: FlaskClient) -> None:
     log(bot, "a")
     browser = cast.browser("rita")
     following, paused = (
-        browser.get("/sessions/events?type=click").text,
-        browser.get("/sessions/events?type=click&follow=off").text,
+        browser.get("/events/?type=click").text,
+        browser.get("/events/?type=click&follow=off").text,
     )
     assert 'data-live="events?type=click"' in following
     assert "follow=off" in following
     assert "data-live=" not in paused
-    assert 'href="/sessions/events?type=click"' in paused
+    assert 'href="/events/?type=click"' in paused
 
 
 # -- saved views, search -------------------------------------------------------------------------------------------------

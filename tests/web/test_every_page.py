@@ -14,7 +14,7 @@ PAGES = ["/", "/fleet/", "/fleet/?q=nothing-matches", "/fleet/new", "/fleet/view
          "/fleet/{uuid}/software", "/fleet/{uuid}/events", "/fleet/{uuid}/edit", "/fleet/{uuid}/delete",
          "/fleet/{uuid}/console", "/fleet/{uuid}/console?run={run}", "/runs/", "/runs/?q=nothing-matches", "/runs/{run}/", "/settings/account", "/settings/users",
          "/settings/users/new", "/settings/users/{user}", "/settings/tenants", "/settings/tenants/{tenant}/edit", "/settings/api-keys",
-         "/settings/audit", "/settings/audit?verify=1", "/sessions/", "/sessions/?q=nothing-matches", "/sessions/charts", "/sessions/events",
+         "/settings/audit", "/settings/audit?verify=1", "/sessions/", "/sessions/?q=nothing-matches", "/sessions/charts", "/events/",
          "/sessions/errors", "/sessions/views/new?status=failed",
          "/settings/webhooks", "/settings/webhooks/new", "/settings/webhooks/{hook}", "/settings/webhooks/{hook}?status=failed", "/settings/webhooks/{hook}/edit",
          "/settings/webhooks/{hook}/rotate", "/settings/webhooks/{hook}/delete", "/settings/webhooks/{hook}/deliveries/{delivery}",
