@@ -71,19 +71,18 @@ class Style:
 
 @dataclass
 class Line:
-    """A line: its number from 1, when it began, and (classes, text) in order. `part`: it goes on in what comes next; `over`: it
-    replaces what the line showed; `returns`: what comes next replaces it; `clock`: how its time is shown."""
+    """A line: its number from 1, when it began (`clock`, UTC), and (classes, text) in order. `part`: it goes on
+    in what comes next; `over`: it replaces what the line showed; `returns`: what comes next replaces it."""
 
     stream: str
     number: int = 0
-    at: datetime | None = None
+    clock: str = ""
     raw: str = ""
     part: bool = True
     over: bool = False
     returns: bool = False
     spans: Sequence[tuple[str, str]] = ()
     cut: int = 0
-    clock: str = "%H:%M:%S"
 
 
 @dataclass(frozen=True)
@@ -98,25 +97,26 @@ class Piece:
     at: datetime | None = None
 
 
-def lines(pieces: Iterable[Piece], limit: int) -> tuple[list[Line], bool]:
-    """The last `limit` lines of pieces, and whether some were left out. Each stream has lines of its own."""
+def lines(pieces: Iterable[Piece], limit: int, times: str = "%H:%M:%S") -> tuple[list[Line], bool]:
+    """The last `limit` lines of pieces, and whether some were left out. Each stream has lines of its own; `times` is how their
+    times are written."""
     found: list[Line] = []
     going_on: dict[str, Line | None] = {}
     for piece in pieces:
-        stream, begun = piece.stream, piece.line
+        stream, begun, clock = piece.stream, piece.line, piece.at.strftime(times) if piece.at else ""
         joined = piece.joined and going_on.get(stream) is None  # the line that it goes on in is not among these pieces
         for number, part in enumerate(piece.text.split("\n")):
             line = going_on.get(stream)
             if line is None and (part or number):
                 begun, joined = (begun, False) if joined else (begun + 1, False)
-                found.append(line := Line(stream, begun, piece.at))
+                found.append(line := Line(stream, begun, clock))
                 going_on[stream] = line
             if number and line is not None:
                 line.part = False
                 line = going_on[stream] = None
                 if part:
                     begun += 1
-                    found.append(line := Line(stream, begun, piece.at))
+                    found.append(line := Line(stream, begun, clock))
                     going_on[stream] = line
             if part and line is not None:
                 line.raw += part
