@@ -52,10 +52,13 @@ IMPACT = {
 }
 
 
-@bp.page("/containers/bulk/<any(start,stop,restart):action>", permission=Permission.FLEET_COMMAND, methods=("POST",))
-def act_on_many(action: str) -> Response:
+@bp.page(
+    "/containers/bulk/start", also=("/containers/bulk/stop", "/containers/bulk/restart"),
+    permission=Permission.FLEET_COMMAND, methods=("POST",),
+)  # fmt: skip
+def act_on_many() -> Response:
     """Ask whether really (over 25 the count is typed), then do it: one run with a step for each container."""
-    ids, wanted, form = LIST.selection(), Action(action), ActionForm()
+    ids, wanted, form = LIST.selection(), Action(request.path.rpartition("/")[2]), ActionForm()
     found = queries.by_ids(ids)
     containers = [found[i] for i in ids if i in found]
     confirmed = bool(request.form.get("confirmed"))

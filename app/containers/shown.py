@@ -75,8 +75,8 @@ def last_lines(container: Container, tail: int) -> list[Line]:
 
 def shown(lines: list[Line]) -> list[terminal.Line]:
     """Lines as a terminal would show them, each with its time. They have no numbers: nobody counts from the beginning."""
-    told = (terminal.Piece(0, stream, f"{text}\n", at=_moment(at)) for stream, at, text in lines)
-    found, _ = terminal.lines(told, len(lines), CLOCK)
+    said = (terminal.Piece(0, stream, f"{text}\n", at=_moment(at)) for stream, at, text in lines)
+    found, _ = terminal.lines(said, len(lines), CLOCK)
     for line in found:
         line.number = 0
     return found

@@ -213,10 +213,13 @@ def whole_log(uuid: str) -> Response:
     return shown.as_download(queries.get_container(uuid, access.actor()))
 
 
-@bp.page("/containers/<uuid>/<any(start,stop,restart):action>", permission=Permission.FLEET_COMMAND, methods=("POST",))
-def act(uuid: str, action: str) -> Response:
+@bp.page(
+    "/containers/<uuid>/start", also=("/containers/<uuid>/stop", "/containers/<uuid>/restart"),
+    permission=Permission.FLEET_COMMAND, methods=("POST",),
+)  # fmt: skip
+def act(uuid: str) -> Response:
     """Start, stop or restart it; the page then shows how that goes. Stopping has an undo."""
-    one, form, wanted = queries.get_container(uuid, access.actor()), ActionForm(), Action(action)
+    one, form, wanted = queries.get_container(uuid, access.actor()), ActionForm(), Action(request.path.rpartition("/")[2])
     if not form.validate():
         pages.toast(" ".join(form.timeout.errors) or "Not sent: load the page again", "error")
         return make_response(redirect(f"/containers/{one.uuid}/", 303))

@@ -31,11 +31,12 @@ def _text(value: Any, limit: int) -> str:
 
 
 def _moment(value: Any) -> str | None:
-    """A time of an engine as RFC 3339 with whole seconds; none for its "never" (the year 1) and for nonsense."""
+    """A time of an engine as RFC 3339 to the millisecond; none for its "never" (the year 1) and for nonsense."""
     if not isinstance(value, str) or len(value) < 19 or value.startswith("0001"):
         return None
     zone = "Z" if value.endswith("Z") else value[-6:]
-    return value[:19] + zone
+    digits = value[20:23] if value[19:20] == "." else ""
+    return f"{value[:19]}.{digits}{zone}" if len(digits) == 3 and digits.isdecimal() else value[:19] + zone
 
 
 def _created(value: Any) -> str | None:

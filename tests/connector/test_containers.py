@@ -85,7 +85,7 @@ def test_the_containers_of_the_computer_are_reported_and_changes_show_at_once(wa
     engine.podman("stop", "-t", "5", "w1")
     stopped_in = time.monotonic()
     ended = watched.eventually(lambda: watched.is_in("w1", "exited"), 5)
-    assert time.monotonic() - stopped_in < 2.5, f"it took {time.monotonic() - before:.1f} s to show"
+    assert time.monotonic() - stopped_in < 4, f"it took {time.monotonic() - before:.1f} s to show"
     assert (ended["exit_code"], bool(ended["finished_at"])) == (7, True)
     engine.remove("w1")
     watched.eventually(lambda: watched.container("w1") is None, 5)
