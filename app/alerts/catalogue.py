@@ -93,6 +93,11 @@ def offer(metric: Metric) -> None:
     _METRICS[metric.key] = metric
 
 
+def forget(key: str) -> None:
+    """Take an offer back."""
+    _METRICS.pop(key, None)
+
+
 def metric_of(key: str) -> Metric | None:
     """The metric of this name."""
     return _METRICS.get(key)

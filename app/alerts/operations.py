@@ -120,7 +120,7 @@ def update_threshold(row: Threshold, changes: dict[str, Any], *, actor: Actor) -
     refuse_wider(row.tenant_id, actor)
     before = _plain(row)
     values = {name: getattr(row, name) for name in _SHOWN} | changes
-    placed = place(values, actor) if changes.keys() & {"scope", "scope_id", "tenant_id"} else {}
+    placed = _moved(row, values, changes, actor)
     for name, value in (check_threshold(values) | placed).items():
         setattr(row, name, value)
     row.updated_at, row.version = now(), tick(PLACEMENT)
@@ -131,6 +131,13 @@ def update_threshold(row: Threshold, changes: dict[str, Any], *, actor: Actor) -
     changed = {name: value for name, value in before.items() if after[name] != value}
     record("threshold.updated", actor, threshold_subject(row), before=changed, after={name: after[name] for name in changed})
     return row
+
+
+def _moved(row: Threshold | Silence, values: dict[str, Any], changes: dict[str, Any], actor: Actor) -> dict[str, Any]:
+    """Its new scope, if the changes name another one than it has; without a tenant of its own it gets that of the scope."""
+    if all(getattr(row, name) == changes[name] for name in changes.keys() & {"scope", "scope_id", "tenant_id"}):
+        return {}
+    return place(values | {"tenant_id": changes.get("tenant_id")}, actor)
 
 
 def delete_threshold(row: Threshold, *, actor: Actor) -> None:
@@ -192,7 +199,7 @@ def update_silence(row: Silence, changes: dict[str, Any], *, actor: Actor) -> Si
     refuse_wider(row.tenant_id, actor)
     names = ("starts_at", "ends_at", "repeat", "repeat_until", "reason", "scope", "scope_id", "tenant_id")
     values = {name: getattr(row, name) for name in names} | changes
-    placed = place(values, actor) if changes.keys() & {"scope", "scope_id", "tenant_id"} else {}
+    placed = _moved(row, values, changes, actor)
     for name, value in (check_silence(values) | placed).items():
         setattr(row, name, value)
     row.version, row.due_at = tick(CLOCK), row.next_change(book.moment)

@@ -1,6 +1,6 @@
 """Contract 002's thresholds, with our additions, their preview, and silences in the same style."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, field_validator
@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, field_validator
 from app.alerts.catalogue import metric_of
 from app.alerts.models import Comparison, Repeat, ScopeKind, Severity, Silence, Threshold
 from app.alerts.preview import SHOWN, Preview
+from app.alerts.schemas import utc
 from app.clock import now
 from app.errors import field_error
 from app.shapes import Body, Query
@@ -192,7 +193,7 @@ class SilencePatch(Body):
     @field_validator("starts_at", "ends_at", "repeat_until")
     @classmethod
     def _utc(cls, value: datetime | None) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        return utc(value)
 
     def changes(self, row: Silence | None = None) -> dict[str, Any]:
         """Columns of Silence, only those that the body names. Raises Invalid."""

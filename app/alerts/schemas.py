@@ -14,6 +14,15 @@ from app.fleet.models import Computer
 from app.shapes import Body, Query
 
 
+def utc(value: datetime | None) -> datetime | None:
+    """A time in UTC; without a zone it is. Raises ValueError for one that cannot be stored on every database."""
+    if value is None:
+        return None
+    if not 1971 <= value.year <= 9000:
+        raise ValueError("is not between the years 1971 and 9000")
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
 class AlertsQuery(Query):
     """`GET /api/v1/alerts`. `status=active` includes those that somebody has acknowledged; `pending` ones are shown only when
     asked for."""
@@ -36,7 +45,7 @@ class AlertsQuery(Query):
     @field_validator("start", "end")
     @classmethod
     def _utc(cls, value: datetime | None) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        return utc(value)
 
     def filter(self, scope: frozenset[str] | None) -> AlertFilter:
         """As the domain takes it. Raises Invalid for an unknown metric, or when `status` and `resolved` exclude each other."""

@@ -5,6 +5,8 @@ from typing import Any
 from flask import render_template
 
 from app.actors import Permission
+from app.alerts import queries as alerts
+from app.alerts.queries import AlertFilter
 from app.fleet import queries as fleet
 from app.fleet.queries import ComputerFilter
 from app.journal.queries import EntryFilter, page_of_entries
@@ -21,8 +23,10 @@ def index() -> str:
     """What needs attention, the state of the fleet, what happened last."""
     scope = pages.scope()
     counts = fleet.status_counts(ComputerFilter(scope=scope))
+    may_see_alerts = access.actor().can(Permission.ALERTS_READ)
     context: dict[str, Any] = {
         "counts": counts,
+        "alerts": alerts.page(AlertFilter(scope=scope, status="active"), 8, 0) if may_see_alerts else [],
         "offline": fleet.page(ComputerFilter(scope=scope, status="offline"), "-last_seen", 8, 0),
         "full": fleet.fullest(scope, 90.0, 8),
         "busiest": _busiest(scope),

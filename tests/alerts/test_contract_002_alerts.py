@@ -127,6 +127,22 @@ def test_put_changes_what_is_given_and_delete_resolves(cast: Cast, acme: tuple[i
     assert (over["status"], over["resolve_reason"]) == ("resolved", "threshold_changed")
 
 
+def test_a_threshold_can_be_moved_to_another_scope(cast: Cast, acme: tuple[int, str]) -> None:
+    client = cast.client("alice")
+    with cast.app.app_context():
+        other = make_computer("other", tenant_id=cast.globex)
+    made = client.post(RULES, json=rule_for(acme[1])).json
+    path = f"{RULES}/{made['id']}"
+    moved = client.put(path, json={"server_id": other[1]}).json
+    assert (moved["server_id"], moved["tenant_id"]) == (other[1], cast.globex)
+    assert client.put(path, json={"tenant_id": cast.acme}).status_code == 422, "the server's tenant is another one"
+    moved = client.put(path, json={"scope": "tenant", "scope_id": cast.acme}).json
+    assert (moved["server_id"], moved["scope"], moved["tenant_id"]) == (None, "tenant", cast.acme)
+    assert client.put(path, json={"scope": "tenant", "scope_id": cast.acme, "enabled": False}).json["tenant_id"] == cast.acme
+    assert client.put(path, json={"scope": "all"}).json["tenant_id"] is None
+    assert cast.client("bob").put(path, json={"scope": "all"}).status_code == 403
+
+
 def test_switching_a_threshold_off_resolves_its_alerts(cast: Cast, acme: tuple[int, str]) -> None:
     client, alert = cast.client("bob"), fired(cast, acme)
     assert client.put(f"{RULES}/{alert['threshold_id']}", json={"enabled": False}).json["enabled"] is False
@@ -323,6 +339,8 @@ BAD_SILENCES: list[tuple[dict[str, Any], str]] = [
     ({"duration_seconds": 60, "repeat_until": "2090-01-01T00:00:00Z"}, "repeat_until"),
     ({"duration_seconds": 60, "scope": "tag"}, "scope_id"),
     ({"ends_at": "soon"}, "ends_at"),
+    ({"ends_at": "0001-01-01T00:00:00+14:00"}, "ends_at"),
+    ({"ends_at": "9999-12-31T23:59:59-14:00"}, "ends_at"),
 ]
 
 

@@ -316,3 +316,133 @@ def test_a_run_that_failed_is_told_and_expires(desk: Desk) -> None:
     assert alert.computer_uuid == computer[1]
     desk.later(86_400)
     assert desk.alerts()[0].resolve_reason == "expired"
+
+
+def test_a_proxy_that_burns_is_told_but_not_one_that_a_person_switched_off(desk: Desk) -> None:
+    from app.journal.operations import record
+    from app.proxies.models import Proxy, ProxyStatus
+    from app.proxies.operations import change_enabled, subject_of
+    from app.tenants.queries import list_tenants
+
+    def turn(status: ProxyStatus) -> None:
+        with unit_of_work():
+            proxy = session().get(Proxy, proxy_id)
+            before, proxy.status = proxy.status, status
+            record("proxy.status_changed", SYSTEM, subject_of(proxy), before=before.value, after=status.value)
+        desk.later(1)
+
+    with unit_of_work():
+        proxy = Proxy(tenant_id=list_tenants(None)[0].id, fingerprint="f", address="http://exit:1")
+        session().add(proxy)
+        session().flush()
+        proxy_id, uuid = proxy.id, proxy.uuid
+    desk.rule("proxy_health", 1.0, comparison="gte", critical_value=2.0)
+    turn(ProxyStatus.FLAGGED)
+    (alert,) = desk.alerts()
+    assert (alert.subject_kind, alert.subject_id, alert.severity.value) == ("proxy", uuid, "warning")
+    assert alert.message == "Proxy: flagged"
+    turn(ProxyStatus.BLACKLISTED)
+    assert desk.alerts()[0].severity.value == "critical"
+    with unit_of_work():
+        change_enabled([proxy_id], False, actor=SYSTEM)
+    desk.later(1)
+    assert desk.told() == ["fired", "escalated", "resolved"]
+
+
+def test_sessions_that_fail_are_told_by_tenant(desk: Desk) -> None:
+    from factories import make_tenant
+
+    from app.clock import to_ms
+    from app.sessions.models import HOUR_MS, SessionHour, SessionStatus
+
+    acme, globex = make_tenant("Acme"), make_tenant("Globex")
+    hour = to_ms(desk.at) // HOUR_MS
+    with unit_of_work():
+        for tenant, done, failed in ((acme, 4, 6), (globex, 1, 3)):
+            for status, number in ((SessionStatus.COMPLETED, done), (SessionStatus.FAILED, failed)):
+                session().add(SessionHour(tenant_id=tenant, hour=hour, kind="", value="", status=status, n=number))
+    desk.rule("session_failures", 50.0)
+    desk.later(2)
+    (alert,) = desk.alerts()
+    assert (alert.subject_kind, alert.subject_name, alert.value) == ("sessions", "Sessions of Acme", 60.0)
+    assert alert.tenant_id == acme, "four sessions of Globex are too few to say anything"
+    with unit_of_work():
+        session().query(SessionHour).filter_by(tenant_id=acme, status=SessionStatus.COMPLETED).update({"n": 40})
+    desk.later(61)
+    assert desk.told() == ["fired", "resolved"]
+
+
+def test_another_room_can_offer_a_metric_and_tell_its_values(desk: Desk) -> None:
+    from app.alerts.catalogue import forget
+    from app.alerts.operations import About, Metric, Observation, Source, observe, offer
+    from app.clock import to_ms
+    from app.tenants.queries import list_tenants
+
+    computer = make_computer()
+    tenant = list_tenants(None)[0].id
+    about = About("container", "c1", "db on web-1", tenant, computer[0], computer[1])
+    is_down = {"c1": 1.0}
+    offer(Metric("container_down", "Container", Source.STATE, subject="container", highest=1, limit=0, words=("up", "down"),
+                 current=lambda ids: {i: is_down[i] for i in ids}))  # fmt: skip
+    try:
+        desk.computer_rule(computer[1], "container_down", 0.0, for_seconds=30)
+        with unit_of_work():
+            assert observe([Observation("container_down", about, 1.0, to_ms(desk.at))]) == 1
+        desk.later(29)
+        assert desk.status() == "pending"
+        desk.later(1)
+        assert desk.status() == "active"
+        is_down["c1"] = 0.0
+        with unit_of_work():
+            observe([Observation("container_down", about, 0.0, to_ms(desk.at))])
+        assert desk.told() == ["fired", "resolved"]
+    finally:
+        forget("container_down")
+
+
+def test_an_alert_that_only_goes_on_costs_no_question(desk: Desk) -> None:
+    from sqlalchemy import event
+
+    from app.extensions import db
+
+    computer, calm = make_computer("bad"), make_computer("good")
+    desk.rule(critical_value=95.0)
+    for _ in range(3):
+        desk.later(10, work=False)
+        desk.sample(computer[0], 90)
+        desk.sample(calm[0], 10)
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        desk.later(10, work=False)
+        desk.sample(computer[0], 91)
+        desk.sample(calm[0], 10)
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
+    assert asked
+    assert not [s for s in asked if " alerts " in s or "thresholds" in s or "silences" in s]
+    assert desk.told() == ["fired"]
+
+
+def test_a_disk_may_be_named_by_its_path(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule("disk", 90.0, argument="/data")
+    disks = [["/", 100, 95, 5, 95.0], ["/data", 100, 50, 50, 50.0]]
+    desk.sample(computer[0], 5, disk=95.0, disks=disks)
+    assert desk.alerts() == []
+    desk.later(10)
+    desk.sample(computer[0], 5, disk=95.0, disks=[disks[0], ["/data", 100, 91, 9, 91.0]])
+    assert desk.alerts()[0].message == "Disk /data 91 %, above 90 %"
+
+
+def test_a_clock_that_is_off_is_told_by_arrival_and_only_when_it_stays_so(desk: Desk) -> None:
+    computer = make_computer()
+    desk.rule("clock_skew", 30.0)
+    for _ in range(13):
+        desk.later(10, work=False)
+        desk.sample(computer[0], 5, ago=-100)
+    assert desk.alerts()[0].message == "Clock off by 100 s, above 30 s"
