@@ -3,6 +3,7 @@ and none is sent again after its delivery was noted. TEST_ROUNDS (default 2) say
 
 import os
 import random
+import re
 import signal
 import sqlite3
 import time
@@ -103,12 +104,15 @@ def test_no_notification_is_lost_and_none_is_sent_after_it_was_acknowledged(told
         found = rows(server, path)
         assert len(found) == len(names), "one row for each alert, however often the follower died"
         received = receiver.at(mark)
+        unnamed = sum(int(more) for one in received for more in re.findall(rb"and ([0-9]+) more", one.raw))  # of a great storm
+        untold = []
         for name in names:
             (row,) = [row for row in found if f"{name}:" in row["title"]]
             times = [wall + one.at - began for one in received if f"{name}:".encode() in one.raw]
-            assert times, f"{name} was never told"
             noted = _seconds(row["finished_at"])
-            assert max(times) <= noted + 0.01, f"{name} was sent again after its acknowledgement was stored"
+            assert max(times, default=0) <= noted + 0.01, f"{name} was sent again after its acknowledgement was stored"
+            untold += [] if times else [name]
+        assert len(untold) <= unnamed, f"never told: {untold}; told without a name: {unnamed}"
     ids = {}
     for one in receiver.at("/hook"):
         ids.setdefault(one.body["data"]["alert_id"], set()).add(one.headers["webhook-id"])
