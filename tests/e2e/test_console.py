@@ -1,7 +1,10 @@
 """A person runs commands: the console shows lines as they come, a command is cancelled, and one goes to a selection."""
 
+import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from queue import Queue
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +15,7 @@ from e2e_desk import Desk
 from launched import Launched
 from playwright.sync_api import Browser, Page, expect
 from serving import Agent
+from websocket import WebSocketException
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(240)]
 
@@ -26,10 +30,25 @@ class Machine:
         self.agent = Agent(product, key)  # type: ignore[arg-type]
         self.agent.send(type="hello", connector_id=str(uuid4()), version="t", interval=10, capabilities=["metrics", "commands"])
         self.agent.read("hello_ok")
+        self.agent.ws.settimeout(None)
+        self._heard: Queue[dict[str, Any]] = Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        """Hear all the time, as a connector does: who does not answer pings is cut, however slow the browser is."""
+        with suppress(OSError, WebSocketException):
+            while said := self.agent.ws.recv():
+                self._heard.put(json.loads(said))
+
+    def read(self, kind: str) -> dict[str, Any]:
+        """The next message, which must be of the kind."""
+        message = self._heard.get(timeout=60)
+        assert message["type"] == kind, message
+        return message
 
     def command(self, kind: str = "execute_command") -> dict[str, Any]:
         """The next command, begun."""
-        asked = self.agent.read(kind)
+        asked = self.read(kind)
         if kind == "execute_command":
             self.agent.send(type="command_started", request_id=asked["request_id"], pid=1)
         return asked
@@ -37,14 +56,14 @@ class Machine:
     def prints(self, asked: dict[str, Any], seq: int, text: str, stream: str = "stdout") -> None:
         """One piece of output."""
         self.agent.send(type="command_output", request_id=asked["request_id"], seq=seq, stream=stream, data=text)
-        self.agent.read("output_ack")
+        self.read("output_ack")
 
     def ends(self, asked: dict[str, Any], exit_code: int | None = 0, **data: Any) -> None:
         """The result."""
         self.agent.send(
             type="command_result", request_id=asked["request_id"], data={"exit_code": exit_code, "duration_ms": 5} | data
         )
-        self.agent.read("command_ack")
+        self.read("command_ack")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +73,7 @@ def machines(product: Launched) -> Iterator[list[Machine]]:
         made = [Machine(product, programs, f"rack-{number}") for number in range(2)]
         yield made
     for machine in made:
-        machine.agent.ws.close()
+        machine.agent.ws.shutdown()
 
 
 @pytest.fixture(scope="module")
