@@ -30,7 +30,7 @@ from app.errors import Conflict, NotFound
 from app.fleet.queries import get_computer
 from app.shapes import Fixed
 from app.tenants.queries import tenant_choices
-from app.web import access, bulk, csv, live, pages
+from app.web import access, bulk, csv, live, pages, saved
 from app.web.body import validate_query
 from app.web.listing import Listing
 from app.web.pages import Found, NavItem, Watched
@@ -53,6 +53,7 @@ def _find(text: str) -> list[Found]:
 
 
 pages.add_finder(Permission.ALERTS_READ, _find)
+saved.offer(bp, saved.SavedList("alerts", "/alerts/", "Alerts", "alerts", AlertListQuery))
 
 
 def may_write() -> bool:
@@ -101,9 +102,13 @@ def list_context(query: AlertListQuery, scope: queries.Scope, path: str = "/aler
 @bp.page("/alerts/", permission=Permission.ALERTS_READ)
 def index() -> Response:
     """Alerts: the page, or with HX-Request its table."""
-    context, rev = list_context(validate_query(AlertListQuery, request), pages.scope())
-    template = "alerts/_table.html" if pages.is_fragment() else "alerts/index.html"
-    response = make_response(render_template(template, page_title="Alerts", **context))
+    query = validate_query(AlertListQuery, request)
+    context, rev = list_context(query, pages.scope())
+    if pages.is_fragment():
+        response = make_response(render_template("alerts/_table.html", **context))
+    else:
+        views = saved.tabs("alerts", "/alerts/", query)
+        response = make_response(render_template("alerts/index.html", saved_views=views, page_title="Alerts", **context))
     response.headers["X-Rev"] = str(rev)
     return response
 

@@ -21,7 +21,7 @@ from app.fleet.models import Computer
 from app.fleet.queries import get_computer
 from app.shapes import Fixed
 from app.tenants.queries import tenant_choices
-from app.web import access, bulk, csv, live, pages
+from app.web import access, bulk, csv, live, pages, saved
 from app.web.body import validate_query
 from app.web.listing import Listing
 from app.web.pages import Found, NavItem
@@ -43,6 +43,7 @@ def _find(text: str) -> list[Found]:
 pages.add_nav(NavItem("Fleet", "Containers", "containers.index", "box", Permission.FLEET_READ, None, _hot, "containers-attention",
                       "/containers/", True))  # fmt: skip
 pages.add_finder(Permission.FLEET_READ, _find)
+saved.offer(bp, saved.SavedList("containers", "/containers/", "Containers", "containers", ContainerQuery))
 pages.add_tabs("/fleet/", pages.Tab("containers", "Containers", 30))
 
 
@@ -89,7 +90,9 @@ def _answer(page: str, context: dict[str, Any]) -> Response:
 def index() -> Response:
     """Containers: the page, or with HX-Request its table."""
     query = validate_query(ContainerQuery, request)
-    return _answer("containers/index.html", {"page_title": "Containers", **_context(query, pages.scope())})
+    views = () if pages.is_fragment() else saved.tabs("containers", "/containers/", query)
+    context = _context(query, pages.scope()) | {"saved_views": views, "page_title": "Containers"}
+    return _answer("containers/index.html", context)
 
 
 @bp.page("/containers.csv", permission=Permission.FLEET_READ)

@@ -74,6 +74,7 @@ def test_a_program_that_reads_the_page_gets_no_form_and_no_cookie(cast: Cast) ->
 
 @pytest.mark.parametrize(("path", "query"), [
     ("/fleet/", "status=offline"), ("/sessions/", "status=failed"), ("/proxies/", "status=flagged"), ("/runs/", "status=open"),
+    ("/containers/", "state=stopped"), ("/alerts/", "status=resolved"),
 ])  # fmt: skip
 def test_a_saved_view_comes_and_goes_at_once(cast: Cast, path: str, query: str) -> None:
     bob, rita = cast.browser("bob"), cast.browser("rita")
