@@ -340,7 +340,7 @@ def test_a_proxy_that_burns_is_told_but_not_one_that_a_person_switched_off(desk:
     turn(ProxyStatus.FLAGGED)
     (alert,) = desk.alerts()
     assert (alert.subject_kind, alert.subject_id, alert.severity.value) == ("proxy", uuid, "warning")
-    assert alert.message == "Proxy: flagged"
+    assert alert.message == "Proxy flagged"
     turn(ProxyStatus.BLACKLISTED)
     assert desk.alerts()[0].severity.value == "critical"
     with unit_of_work():
