@@ -32,9 +32,9 @@ def delivery_page(row: Delivery, place: str, receiver: str, section: tuple[str, 
     """One delivery: the page, or with htmx what changes while it is under way. `section` is (label, address) of the settings
     page, `payload` what was sent, None when that is not shown."""
     wait = queries.waiting_s(row)
-    watched = row.status is DeliveryStatus.SENDING or (wait is not None and wait < WATCHED_S)
+    under_way = row.status is DeliveryStatus.SENDING or (wait is not None and wait < WATCHED_S)
     context: dict[str, Any] = {
-        "row": row, "attempts": list(reversed(queries.attempts_of([row.id]).get(row.id, []))), "watched": watched, "place": place,
+        "row": row, "attempts": list(reversed(queries.attempts_of([row.id]).get(row.id, []))), "under_way": under_way, "place": place,
         "receiver": receiver, "section": section, "payload": payload, "page_title": f"Delivery to {receiver}",
     }  # fmt: skip
     template = "deliveries/_delivery.html" if pages.is_fragment() else "deliveries/delivery.html"
