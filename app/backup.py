@@ -13,10 +13,11 @@ import sqlite3
 import subprocess
 import tarfile
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL, make_url
 
@@ -28,8 +29,18 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 DATABASE = {"sqlite": "database.sqlite", "postgresql": "database.pgdump"}
 SECRET_FILES = ("secret-key", "secret-key.previous")
-# What is made anew or belongs to this machine alone: the database itself, locks, the spool of this machine's connector.
-LEFT_OUT = ("binnacle.db", "binnacle.db-wal", "binnacle.db-shm", "prepare.lock", "connector", "setup-token")
+# What is made anew or belongs to this machine alone: the database itself, the doorbell, locks, this machine's spool.
+LEFT_OUT = (
+    "binnacle.db",
+    "binnacle.db-wal",
+    "binnacle.db-shm",
+    "queue.db",
+    "queue.db-wal",
+    "queue.db-shm",
+    "prepare.lock",
+    "connector",
+    "setup-token",
+)
 KEPT_BEFORE = "before-restore-"
 
 
@@ -73,7 +84,7 @@ def make(settings: Settings, target: Path, *, with_secret: bool = True) -> Manif
             _settle(draft)
         os.link(draft, target)
     except OSError as error:
-        raise BackupError(f"{error.filename or target}: {error.strerror}") from None
+        raise BackupError(f"{error.filename or target}: {error.strerror or error}") from None
     finally:
         draft.unlink(missing_ok=True)
     return manifest
@@ -101,7 +112,7 @@ def restore(settings: Settings, source: Path) -> tuple[Manifest, Path | None]:
             _restore_postgres(url, work / DATABASE[kind])
             return manifest, _swap_in(settings.data_dir, None, work)
     except OSError as error:
-        raise BackupError(f"{error.filename or source}: {error.strerror}") from None
+        raise BackupError(f"{error.filename or source}: {error.strerror or error}") from None
 
 
 def _digest(path: Path) -> str:
@@ -121,9 +132,15 @@ def _copy_data(data: Path, target: Path, with_secret: bool) -> None:
         if path.name in left_out or path.name.startswith((".", KEPT_BEFORE)) or path.suffix == ".part":
             continue
         if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, target / path.name, symlinks=False, ignore=shutil.ignore_patterns(".*"))
+            shutil.copytree(path, target / path.name, symlinks=False, ignore=shutil.ignore_patterns(".*"), copy_function=_copy)
         elif path.is_file():
-            shutil.copy2(path, target / path.name)
+            _copy(path, target / path.name)
+
+
+def _copy(source: Any, target: Any) -> None:
+    """A file; one that retention has just removed is not in the backup."""
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, target)
 
 
 # -- SQLite ----------------------------------------------------------------------------------------------------------
@@ -216,6 +233,7 @@ def _swap_in(data: Path, database: Path | None, work: Path) -> Path | None:
     """Move what there was aside and what was unpacked into its place."""
     aside = data / f"{KEPT_BEFORE}{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
     aside.mkdir(mode=0o700)
+    (work / "data").mkdir(exist_ok=True)  # a backup of a directory that held nothing to keep
     fresh = sorted((work / "data").iterdir())
     old = [data / path.name for path in fresh]
     if database is not None:

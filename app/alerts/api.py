@@ -29,7 +29,8 @@ from app.web.body import MAX_BODY, parse_object, read_raw, validate_json
 
 
 def _shown(rows: Sequence[Alert]) -> list[AlertOut]:
-    computers = by_ids({row.computer_id for row in rows if row.computer_id is not None})
+    found, who = by_ids({row.computer_id for row in rows if row.computer_id is not None}), access.actor()
+    computers = {number: computer for number, computer in found.items() if who.sees(computer.tenant_id)}
     return [AlertOut.of(row, computers.get(row.computer_id or 0)) for row in rows]
 
 
@@ -101,7 +102,8 @@ def create_threshold(body: ThresholdIn) -> ThresholdOut:
     return ThresholdOut.of(operations.create_threshold(body.values(), actor=access.actor()))
 
 
-@bp.api("POST", "/api/v1/alerts/thresholds/preview", permission=Permission.ALERTS_READ, body=PreviewIn, returns=PreviewOut)
+@bp.api("POST", "/api/v1/alerts/thresholds/preview", permission=Permission.ALERTS_READ, body=PreviewIn, returns=PreviewOut,
+        hash_first=True)  # fmt: skip
 def preview_threshold(body: PreviewIn) -> PreviewOut:
     """Tell how often a threshold would have fired in the last days, from the history of the servers in its scope."""
     return PreviewOut.of(would_have_fired(body.values(), body.days, actor=access.actor()), body.days)

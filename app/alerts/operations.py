@@ -137,7 +137,8 @@ def _moved(row: Threshold | Silence, values: dict[str, Any], changes: dict[str, 
     """Its new scope, if the changes name another one than it has; without a tenant of its own it gets that of the scope."""
     if all(getattr(row, name) == changes[name] for name in changes.keys() & {"scope", "scope_id", "tenant_id"}):
         return {}
-    return place(values | {"tenant_id": changes.get("tenant_id")}, actor)
+    keeps = "scope" not in changes and row.scope in (ScopeKind.ALL, ScopeKind.TAG)  # another tag of the same tenant
+    return place(values | {"tenant_id": changes.get("tenant_id", row.tenant_id if keeps else None)}, actor)
 
 
 def delete_threshold(row: Threshold, *, actor: Actor) -> None:

@@ -146,7 +146,7 @@ def _failed_runs(ids: Sequence[str]) -> list[Observation]:
     found = []
     for run in session().scalars(select(Run).where(Run.id.in_(ids), Run.status.in_(FAILED))):
         query = select(Computer.id, Computer.uuid).join(RunStep, RunStep.computer_id == Computer.id)
-        targets = list(session().execute(query.where(RunStep.run_id == run.id).limit(2)))
+        targets = list(session().execute(query.where(RunStep.run_id == run.id).distinct().limit(2)))
         about = About("run", run.id, run.title[:300], run.tenant_id)
         if len(targets) == 1:
             about = replace(about, computer_id=targets[0][0], computer_uuid=targets[0][1])

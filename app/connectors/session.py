@@ -104,7 +104,7 @@ def _without_nul(raw: bytes) -> bytes:
     return _NUL.sub(rb"\1\\ufffd", raw) if b"\\u0000" in raw and _PRINTED.search(raw[:200]) else raw
 
 
-_OUTPUT = re.compile(rb'"(command_|container_log")')
+_OUTPUT = re.compile(rb'"type"\s*:\s*"(?:command_(?:started|output|result)|container_log)"')
 
 
 def is_output(message: str | bytes) -> bool:

@@ -50,11 +50,11 @@ def begin(container: Container, *, tail: int | None, follow: bool) -> LogReading
     return reading
 
 
-def take(reading_id: str, engine_id: str, after: int, limit: int = AT_ONCE) -> Taken | None:
+def take(reading_id: str, computer_id: int, engine_id: str, after: int, limit: int = AT_ONCE) -> Taken | None:
     """What came past a piece's number; everything up to it is forgotten. None when the reading is over and gone, or another
     container's."""
     reading: LogReading | None = session().get(LogReading, reading_id)
-    if reading is None or reading.engine_id != engine_id:
+    if reading is None or (reading.computer_id, reading.engine_id) != (computer_id, engine_id):
         return None
     if after > reading.taken_seq and reading.state is ReadingState.SENT:
         tick(READINGS)

@@ -170,8 +170,12 @@ def _agent_ports(value: Any) -> list[dict[str, Any]]:
 
 
 def _port(inner: Any, public: Any, ip: Any, kind: Any) -> dict[str, Any]:
-    numbers = [int(n) if str(n or "").isdecimal() and 0 < int(n) < 65_536 else None for n in (inner, public)]
+    numbers = [int(n) if str(n or "").isdecimal() and len(str(n)) <= 5 and 0 < int(n) < 65_536 else None for n in (inner, public)]
     return {"ip": _text(ip, 64) or None, "private_port": numbers[0], "public_port": numbers[1], "type": _text(kind, 8) or "tcp"}
+
+
+def _exit_code(digits: str) -> int | None:
+    return int(digits) if len(digits) <= 10 and int(digits) < 2**31 else None
 
 
 def _figure(value: Any, highest: float) -> float | None:
@@ -205,7 +209,7 @@ def _of_agent(engine_id: str, row: dict[str, Any]) -> ContainerFound:
         engine_id=engine_id, name=(_text(name, 255).lstrip("/") or engine_id[:12]),
         image=_text(image[0] if isinstance(image, list) and image else image, 300),
         state=state_of(row.get("state") or row.get("State") or status), status=status,
-        created_at=_plain_time(row.get("created", row.get("Created"))), exit_code=int(code[1]) if code else None,
+        created_at=_plain_time(row.get("created", row.get("Created"))), exit_code=_exit_code(code[1]) if code else None,
         project=project_of(kept), ports=_agent_ports(row.get("ports", row.get("Ports"))), labels=kept,
         figures=(cpu, int(memory) if memory is not None else None, int(limit) if limit is not None else None),
     )  # fmt: skip

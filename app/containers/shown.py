@@ -30,14 +30,14 @@ def open_reading(container: Container, *, tail: int | None, follow: bool) -> str
 
 def pieces(container: Container, tail: int | None) -> Iterator[list[Line]]:
     """The lines of a log, as they come, until its present end. Raises TimedOut, NotFound, Offline, Malformed."""
-    engine_id, desk = container.engine_id, desk_of(current_app)
+    computer_id, engine_id, desk = container.computer_id, container.engine_id, desk_of(current_app)
     reading_id = open_reading(container, tail=tail, follow=False)
     heard, after, deadline = desk.expect(reading_id), 0, time.monotonic() + PATIENCE_S
     try:
         while True:
             heard.clear()
             with unit_of_work(power_safe=False):
-                taken = readings.take(reading_id, engine_id, after)
+                taken = readings.take(reading_id, computer_id, engine_id, after)
             if taken is None:
                 raise TimedOut("The log was not read in time")
             if taken.lines:
@@ -94,7 +94,7 @@ def as_download(container: Container) -> Response:
     """All of it as text that no browser opens as a page; it is read while it is sent."""
     some = pieces(container, None)
     first: list[Line] = next(some, [])  # so that what cannot be read is an error and not an empty file
-    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in container.name)[:80] or container.short_id
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in container.name)[:80] or container.short_id
 
     def text() -> Iterator[str]:
         yield _text(first)

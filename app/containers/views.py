@@ -198,7 +198,7 @@ def new_lines(uuid: str) -> Response:
         reading_id, after = shown.open_reading(one, tail=shown.TAIL, follow=True), "0"
     number = int(after) if after.isdecimal() and len(after) < 10 else 0
     with unit_of_work(power_safe=False):
-        taken = readings.take(reading_id, engine_id, number)
+        taken = readings.take(reading_id, one.computer_id, engine_id, number)
     if taken is None:
         raise NotFound("Nobody has read this log for a while")
     response = make_response(render_template("runs/_lines.html", lines=shown.shown(list(taken.lines))))
@@ -206,7 +206,7 @@ def new_lines(uuid: str) -> Response:
     response.headers["X-Open"] = "1" if taken.open else "0"
     response.headers["X-More"] = "1" if taken.more else "0"
     if not taken.open and taken.message:
-        response.headers["X-Words"] = taken.message.encode("ascii", "replace").decode()
+        response.headers["X-Words"] = " ".join(taken.message.split()).encode("ascii", "replace").decode()
     return response
 
 

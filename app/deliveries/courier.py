@@ -109,7 +109,7 @@ class Courier:
         with reading():
             moment = now()
             for receiver_id, failures in queries.receivers_due(carrier.name, moment) if free > 0 else ():
-                hands = min(1 if failures else carrier.each, free) - flying.get((carrier.name, receiver_id), 0)
+                hands = min((1 if failures else carrier.each) - flying.get((carrier.name, receiver_id), 0), free)
                 if hands > 0:
                     rows = queries.due(carrier.name, receiver_id, moment, carrier.batch, held_too=carrier.held_too)
                     mine = carrier.pack(rows)[:hands]

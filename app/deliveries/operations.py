@@ -186,6 +186,7 @@ def claim(ids: Sequence[str]) -> list[Claimed]:
 
 def settle(carrier: Carrier, claimed: Sequence[Claimed], outcomes: Sequence[Outcome]) -> None:
     """Note what came of attempts. Who lost the lease meanwhile changes nothing."""
+    settled = False
     for one, outcome in zip(claimed, outcomes, strict=True):
         row = session().scalar(select(Delivery).where(Delivery.id == one.id, Delivery.owner == one.owner).with_for_update())
         if row is None:
@@ -197,7 +198,8 @@ def settle(carrier: Carrier, claimed: Sequence[Claimed], outcomes: Sequence[Outc
                             latency_ms=outcome.latency_ms, error=error, excerpt=outcome.excerpt)
         )  # fmt: skip
         _decide(carrier, row, outcome)
-    if claimed:
+        settled = True
+    if settled:
         _note_state(carrier.name, claimed[0].receiver_id, outcomes[-1])
         if any(outcome.gone for outcome in outcomes):
             carrier.retire(claimed[0].receiver_id)

@@ -34,8 +34,8 @@ def delivery_page(row: Delivery, place: str, receiver: str, section: tuple[str, 
     wait = queries.waiting_s(row)
     under_way = row.status is DeliveryStatus.SENDING or (wait is not None and wait < WATCHED_S)
     context: dict[str, Any] = {
-        "row": row, "attempts": list(reversed(queries.attempts_of([row.id]).get(row.id, []))), "under_way": under_way, "place": place,
-        "receiver": receiver, "section": section, "payload": payload, "page_title": f"Delivery to {receiver}",
+        "row": row, "attempts": list(reversed(queries.attempts_of([row.id]).get(row.id, []))), "under_way": under_way,
+        "place": place, "receiver": receiver, "section": section, "payload": payload, "page_title": f"Delivery to {receiver}",
     }  # fmt: skip
     template = "deliveries/_delivery.html" if pages.is_fragment() else "deliveries/delivery.html"
     response = make_response(render_template(template, **context))

@@ -17,4 +17,4 @@ def init_app(app: Flask) -> None:
         return f"it has {number} computers" if number else None
 
     tenants.computer_counters[:] = [counts_by_tenant]
-    tenants.deletion_guards[:] = [guard]
+    tenants.deletion_guards["computers"] = guard

@@ -6,6 +6,7 @@ from cachetools import TTLCache, cached
 from sqlalchemy import event, or_, select
 
 from app.actors import Actor
+from app.auth.models import User
 from app.database import session
 from app.errors import Conflict, NotFound, field_error
 from app.fleet.models import SavedView
@@ -13,11 +14,17 @@ from app.journal.operations import Subject, record
 
 
 def saved_views(list_name: str, user_id: str) -> list[SavedView]:
-    """One's own views and the shared ones."""
-    query = select(SavedView).where(
-        SavedView.list_name == list_name, or_(SavedView.owner_id == user_id, SavedView.shared)
-    )  # fmt: skip
-    return list(session().scalars(query.order_by(SavedView.created_at)))
+    """One's own views, and those that are shared by somebody with whom one has a tenant in common: a search can name things."""
+    query = select(SavedView).where(SavedView.list_name == list_name, or_(SavedView.owner_id == user_id, SavedView.shared))
+    rows = list(session().scalars(query.order_by(SavedView.created_at)))
+    people = select(User).where(User.id.in_({user_id, *(row.owner_id for row in rows)}))
+    scopes = {user.id: user.tenant_scope for user in session().scalars(people)} if rows else {}
+    mine = scopes.get(user_id, frozenset())
+    return [row for row in rows if row.owner_id == user_id or _meet(mine, scopes.get(row.owner_id, frozenset()))]
+
+
+def _meet(one: frozenset[str] | None, other: frozenset[str] | None) -> bool:
+    return one is None or other is None or bool(one & other)
 
 
 @dataclass(frozen=True)

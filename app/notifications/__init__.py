@@ -12,6 +12,9 @@ def init_app(_app: Flask) -> None:
     """Announce channels as a way to tell receivers."""
     from app.deliveries.operations import Carrier, carriers
     from app.notifications import messages, operations, queries, sender
+    from app.tenants.operations import deletion_guards
+
+    deletion_guards["channels"] = queries.limited_to
 
     carriers[queries.CARRIER] = Carrier(
         queries.CARRIER, types=queries.wanted_types, route=operations.route, send=sender.send, subject=queries.subject,

@@ -23,7 +23,7 @@ from app.notifications import messages, queries
 from app.notifications.messages import GROUP_FROM, TEST, Note
 from app.notifications.models import Channel
 from app.outbound import Network, refuse_literal
-from app.tenants.queries import require_scope
+from app.tenants.queries import narrowed, require_scope
 from app.vault import Vault
 
 MAX_URL = 2000
@@ -112,8 +112,10 @@ def update_channel(
     if "severities" in changes:
         channel.severities = _severities(changes["severities"])
     if "tenant_ids" in changes:
-        scope = require_scope(changes["tenant_ids"], actor)
+        before, scope = channel.tenant_scope, require_scope(changes["tenant_ids"], actor)
         channel.all_tenants, channel.tenants = scope is None, scope or []
+        if narrowed(before, channel.tenant_scope):
+            deliveries.forget(queries.CARRIER, channel.id)  # its log and its queue speak of tenants that it no longer tells of
     if "tag" in changes:
         channel.tag = _tag(changes["tag"])
     if "repeat_minutes" in changes:
@@ -269,7 +271,12 @@ def _again(channel: Channel, alerts: Sequence[Alert]) -> list[NewDelivery]:
     """Only what the channel was told of and told successfully is told again; what is still on its way is not doubled."""
     due, made = now() - timedelta(minutes=channel.repeat_minutes), []
     told = delivery_queries.about(queries.CARRIER, channel.id, [alert.id for alert in alerts])
+    tags = queries.tags_of(alert.computer_uuid for alert in alerts if alert.computer_uuid) if channel.tag is not None else {}
     for alert in alerts:
+        if channel.tenant_scope is not None and alert.tenant_id not in channel.tenant_scope:
+            continue
+        if channel.tag is not None and channel.tag not in tags.get(alert.computer_uuid or "", ()):
+            continue
         rows = told.get(alert.id, [])
         if (
             not rows
@@ -280,6 +287,7 @@ def _again(channel: Channel, alerts: Sequence[Alert]) -> list[NewDelivery]:
             continue
         since = f"{alert.fired_at:%Y-%m-%d %H:%M} UTC" if alert.fired_at else ""
         note = Note("repeated", alert.id, alert.severity.value, rows[0].title, alert.message, since)
-        made.append(NewDelivery(channel.id, f"repeat:{alert.id}:{len(rows)}", "alert.repeated", note.title, note.dump(), None,
+        occasion = f"repeat:{alert.id}:{int(rows[-1].created_at.timestamp() * 1000)}"  # the same for two workers
+        made.append(NewDelivery(channel.id, occasion, "alert.repeated", note.title, note.dump(), None,
                                 alert.id, rows[0].topic, HOLD_S))  # fmt: skip
     return made

@@ -19,7 +19,13 @@ TYPES = ("alert.fired", "alert.escalated", "alert.unmuted", "alert.resolved")  #
 def _visible(channel: Channel, actor: Actor) -> bool:
     """Somebody of some tenants sees the channels that tell of nothing but those."""
     scope = channel.tenant_scope
-    return actor.tenant_ids is None or (scope is not None and scope <= actor.tenant_ids)
+    return actor.tenant_ids is None or (bool(scope) and scope is not None and scope <= actor.tenant_ids)
+
+
+def limited_to(tenant_id: str) -> str | None:
+    """Why a tenant cannot be deleted: they would be left with a narrower scope, and a log of what is not theirs any more."""
+    found = [one for one in session().scalars(select(Channel)) if tenant_id in (one.tenant_scope or ())]
+    return f"{len(found)} notification channels are limited to it" if found else None
 
 
 def list_channels(actor: Actor) -> list[Channel]:

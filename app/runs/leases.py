@@ -83,7 +83,7 @@ class Keeper:
         """Adopt what runs on computers, and put every lease ahead. Work on computers goes on whatever dies here."""
         soon = now() + timedelta(seconds=ADOPT_S)
         with reading():
-            mine = or_(Run.lease_owner.is_(None), Run.lease_owner != self.owner, Run.lease_until < soon)
+            mine = or_(Run.lease_owner.is_(None), Run.lease_owner.like("web:%"), Run.lease_until < soon)
             sent = select(RunStep.id).where(RunStep.run_id == Run.id, RunStep.dispatch.is_not(None))
             query = select(Run.id, Run.lease_owner).where(Run.status == RunStatus.RUNNING, sent.exists(), mine)
             found = session().execute(query.limit(1000)).all()

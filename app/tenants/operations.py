@@ -12,7 +12,7 @@ from app.tenants import queries
 from app.tenants.models import Tenant
 
 # Rooms above say here what keeps a tenant from being deleted: a function from its id to a sentence, or None.
-deletion_guards: list[Callable[[str], str | None]] = []
+deletion_guards: dict[str, Callable[[str], str | None]] = {}
 
 
 def subject_of(tenant: Tenant) -> Subject:
@@ -48,7 +48,7 @@ def rename_tenant(tenant: Tenant, name: str, *, actor: Actor) -> Tenant:
 
 def delete_tenant(tenant: Tenant, *, actor: Actor) -> None:
     """Raises Conflict while anything belongs to it, or when it is the last one."""
-    for guard in deletion_guards:
+    for guard in deletion_guards.values():
         if reason := guard(tenant.id):
             raise Conflict(f"The tenant cannot be deleted: {reason}")
     if len(queries.list_tenants(None)) == 1:

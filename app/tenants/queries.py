@@ -61,6 +61,11 @@ def require_scope(tenant_ids: Iterable[str] | None, actor: Actor) -> list[Tenant
     return None if wanted is None else [require_tenant(tenant_id, actor, "tenant_ids") for tenant_id in sorted(wanted)]
 
 
+def narrowed(before: frozenset[str] | None, after: frozenset[str] | None) -> bool:
+    """Whether a scope (None: all tenants) has lost some of its tenants."""
+    return after is not None and (before is None or not before <= after)
+
+
 def default_tenant(actor: Actor) -> Tenant:
     """Where a computer without a tenant goes: the oldest tenant that the actor may see."""
     query = select(Tenant).order_by(Tenant.created_at, Tenant.id).limit(1)

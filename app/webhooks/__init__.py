@@ -11,7 +11,10 @@ bp = Room("webhooks", __name__)
 def init_app(_app: Flask) -> None:
     """Announce webhooks as a way to tell receivers."""
     from app.deliveries.operations import Carrier, carriers
+    from app.tenants.operations import deletion_guards
     from app.webhooks import operations, queries, sender
+
+    deletion_guards["webhooks"] = queries.limited_to
 
     carriers[queries.CARRIER] = Carrier(
         queries.CARRIER, types=queries.wanted_types, route=operations.route, send=sender.send, subject=queries.subject,

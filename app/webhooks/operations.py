@@ -19,7 +19,7 @@ from app.journal.operations import record
 from app.journal.queries import last_seq
 from app.outbound import Network, refuse_literal
 from app.outbound_post import web_address
-from app.tenants.queries import require_scope
+from app.tenants.queries import narrowed, require_scope
 from app.vault import Vault
 from app.webhooks import queries
 from app.webhooks.events import EVENTS, TEST, public
@@ -100,8 +100,10 @@ def update_webhook(webhook: Webhook, changes: dict[str, Any], *, actor: Actor, v
     if "events" in given:
         webhook.events = _checked_events(given["events"])
     if "tenant_ids" in given:
-        scope = require_scope(given["tenant_ids"], actor)
+        before, scope = webhook.tenant_scope, require_scope(given["tenant_ids"], actor)
         webhook.all_tenants, webhook.tenants = scope is None, scope or []
+        if narrowed(before, webhook.tenant_scope):
+            deliveries.forget(queries.CARRIER, webhook.id)  # its log and its queue speak of tenants that it no longer tells of
     webhook.name = given.get("name", webhook.name)
     webhook.description = given.get("description", webhook.description)
     webhook.updated_at = now()

@@ -17,7 +17,13 @@ CARRIER = "webhook"
 def _visible(webhook: Webhook, actor: Actor) -> bool:
     """Somebody of some tenants sees the webhooks that are told of nothing but those."""
     scope = webhook.tenant_scope
-    return actor.tenant_ids is None or (scope is not None and scope <= actor.tenant_ids)
+    return actor.tenant_ids is None or (bool(scope) and scope is not None and scope <= actor.tenant_ids)
+
+
+def limited_to(tenant_id: str) -> str | None:
+    """Why a tenant cannot be deleted: they would be left with a narrower scope, and a log of what is not theirs any more."""
+    found = [one for one in session().scalars(select(Webhook)) if tenant_id in (one.tenant_scope or ())]
+    return f"{len(found)} webhooks are limited to it" if found else None
 
 
 def list_webhooks(actor: Actor) -> list[Webhook]:

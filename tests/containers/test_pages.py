@@ -306,5 +306,5 @@ def test_a_reading_that_nobody_asks_for_is_forgotten(cast: Cast, fleet: dict[str
             assert readings.forget_unwanted() == 0
             session().execute(update(LogReading).values(wanted_until=now() - timedelta(seconds=1)))
             assert readings.forget_unwanted() == 1
-        assert readings.take(reading_id, "nobody", 0) is None
+        assert readings.take(reading_id, 0, "nobody", 0) is None
         session().remove()

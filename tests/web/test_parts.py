@@ -95,3 +95,9 @@ def test_a_saved_view_comes_and_goes_at_once(cast: Cast, path: str, query: str) 
     assert bob.post(f"{path}views/{delete[1]}/delete").status_code == 303
     for browser in (bob, rita):
         assert ">Dark ones</a>" not in browser.get(path).text
+
+
+def test_a_shared_view_stays_among_people_with_a_tenant_in_common(cast: Cast) -> None:
+    cast.browser("bob").post("/fleet/views/new?q=secret-of-acme", name="Ours", shared="y")
+    for name, sees in (("alice", True), ("rita", True), ("charlie", False)):
+        assert ("secret-of-acme" in cast.browser(name).get("/fleet/").text) is sees

@@ -330,3 +330,28 @@ def test_nothing_secret_is_stored_in_the_clear(cast: Cast, built: Flask) -> None
         stored += " ".join(row.payload for row in session().query(Delivery))
     for canary in ("canary-pass", "canary-query", made["secret"], made["secret"].removeprefix("whsec_")):
         assert canary not in stored
+
+
+def test_a_webhook_that_tells_of_fewer_tenants_keeps_nothing_of_the_others(cast: Cast) -> None:
+    alice = cast.client("alice")
+    made = alice.post("/api/v1/webhooks", json={"name": "All", "url": "https://hooks.example.com/in", "events": ["*"]}).get_json()
+    place = f"/api/v1/webhooks/{made['id']}"
+    alice.post(f"{place}/test")
+    assert alice.get(f"{place}/deliveries").get_json()["total"] == 1
+    alice.put(place, json={"tenant_ids": [cast.acme, cast.globex]})
+    assert alice.get(f"{place}/deliveries").get_json()["total"] == 0, "it may have told of the default tenant"
+    alice.post(f"{place}/test")
+    alice.put(place, json={"tenant_ids": [cast.globex, cast.acme, cast.default]})
+    assert alice.get(f"{place}/deliveries").get_json()["total"] == 1
+    alice.put(place, json={"tenant_ids": [cast.acme]})
+    assert alice.get(f"{place}/deliveries").get_json()["total"] == 0
+
+
+def test_a_tenant_that_a_webhook_is_limited_to_cannot_be_deleted(cast: Cast) -> None:
+    alice = cast.client("alice")
+    body = {"name": "Theirs", "url": "https://hooks.example.com/in", "events": ["*"], "tenant_ids": [cast.globex]}
+    made = alice.post("/api/v1/webhooks", json=body).get_json()
+    refused = alice.delete(f"/api/v1/tenants/{cast.globex}")
+    assert refused.status_code == 409 and "webhooks are limited to it" in refused.text
+    alice.delete(f"/api/v1/webhooks/{made['id']}")
+    assert alice.delete(f"/api/v1/tenants/{cast.globex}").status_code == 204
