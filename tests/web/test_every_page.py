@@ -161,10 +161,16 @@ def test_saved_views_are_private_or_shared(cast: Cast) -> None:
 
 def test_a_stranger_gets_no_page(cast: Cast) -> None:
     with cast.app.app_context():
-        computer = make_computer("hidden", tenant_id=cast.acme)
-        uuid, run = computer[1], make_run(computer)
+        computer, hook = make_computer("hidden", tenant_id=cast.acme), make_webhook()
+        ids = {
+            "uuid": computer[1],
+            "run": make_run(computer),
+            "hook": hook,
+            "channel": make_channel(),
+            "delivery": make_delivery(hook),
+        }
     for path in PAGES:
         if path != "/nothing":
-            answer = Browser(cast.app).get(path.format(uuid=uuid, run=run, user=cast.users["bob"], tenant=cast.acme))
+            answer = Browser(cast.app).get(path.format(user=cast.users["bob"], tenant=cast.acme, **ids))
             assert answer.status_code == 303, path
             assert answer.headers["Location"].startswith("/login")
