@@ -231,7 +231,7 @@ def _unpack(source: Path, work: Path) -> Manifest:
 
 def _swap_in(data: Path, database: Path | None, work: Path) -> Path | None:
     """Move what there was aside and what was unpacked into its place."""
-    aside = data / f"{KEPT_BEFORE}{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
+    aside = data / f"{KEPT_BEFORE}{datetime.now(UTC).strftime('%Y%m%d-%H%M%S-%f')}"
     aside.mkdir(mode=0o700)
     (work / "data").mkdir(exist_ok=True)  # a backup of a directory that held nothing to keep
     fresh = sorted((work / "data").iterdir())

@@ -382,22 +382,22 @@ def test_another_room_can_offer_a_metric_and_tell_its_values(desk: Desk) -> None
     tenant = list_tenants(None)[0].id
     about = About("container", "c1", "db on web-1", tenant, computer[0], computer[1])
     is_down = {"c1": 1.0}
-    offer(Metric("container_down", "Container", Source.STATE, subject="container", highest=1, limit=0, words=("up", "down"),
+    offer(Metric("service_down", "Container", Source.STATE, subject="container", highest=1, limit=0, words=("up", "down"),
                  current=lambda ids: {i: is_down[i] for i in ids}))  # fmt: skip
     try:
-        desk.computer_rule(computer[1], "container_down", 0.0, for_seconds=30)
+        desk.computer_rule(computer[1], "service_down", 0.0, for_seconds=30)
         with unit_of_work():
-            assert observe([Observation("container_down", about, 1.0, to_ms(desk.at))]) == 1
+            assert observe([Observation("service_down", about, 1.0, to_ms(desk.at))]) == 1
         desk.later(29)
         assert desk.status() == "pending"
         desk.later(1)
         assert desk.status() == "active"
         is_down["c1"] = 0.0
         with unit_of_work():
-            observe([Observation("container_down", about, 0.0, to_ms(desk.at))])
+            observe([Observation("service_down", about, 0.0, to_ms(desk.at))])
         assert desk.told() == ["fired", "resolved"]
     finally:
-        forget("container_down")
+        forget("service_down")
 
 
 def test_an_alert_that_only_goes_on_costs_no_question(desk: Desk) -> None:
