@@ -94,7 +94,8 @@ def _inside(made: Product, cookie: str) -> tuple[int, int, int]:
     from sqlalchemy import event
 
     from app.extensions import db
-    from app.fleet.queries import forget_choices, forget_counts, forget_view_choices
+    from app.fleet.queries import forget_choices, forget_counts
+    from app.fleet.saved import forget_view_choices
     from app.tenants.queries import forget_choices as forget_tenants
 
     seen: list[int] = []
