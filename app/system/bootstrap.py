@@ -29,6 +29,7 @@ from app.logging import get_logger
 from app.system.queries import schema_heads
 from app.tenants.operations import create_tenant
 from app.tenants.queries import list_tenants
+from app.webhooks.operations import hide_addresses
 
 MIGRATION_LOCK = 0x62696E6E6D
 log = get_logger(__name__)
@@ -42,6 +43,7 @@ def prepare(app: Flask) -> None:
         _default_tenant()
         _first_admin(settings)
         make_default_rules()
+        hide_addresses()
         if settings.wants_local_connector:
             local_connector(settings)
 
