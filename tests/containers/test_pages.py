@@ -4,17 +4,22 @@ import csv
 import io
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import Cast
 from factories import make_computer, make_containers
+from flask import Flask
 from sqlalchemy import select, update
 
+from app.actors import SYSTEM
 from app.clock import now
 from app.containers import queries, readings, reports
+from app.containers.desk import Desk
 from app.containers.models import Container, ContainerState, EngineState, LogReading
 from app.containers.queries import ContainerFilter
+from app.containers.readings import Stored
 from app.containers.reports import ContainerFound, EngineFound
 from app.database import session, unit_of_work
 from app.fleet.models import Computer, ComputerStatus
@@ -299,7 +304,7 @@ def test_a_reading_that_nobody_asks_for_is_forgotten(cast: Cast, fleet: dict[str
     with cast.app.app_context():
         with unit_of_work():
             one = session().scalar(select(Container).where(Container.name == "nginx"))
-            reading_id = readings.begin(one, tail=10, follow=True).id
+            reading_id = readings.begin(one, actor=SYSTEM, tail=10, follow=True).id
             readings.claim(reading_id)
             readings.store(reading_id, one.computer_id, 1, [("stdout", None, "x")])
         with unit_of_work():
@@ -308,3 +313,44 @@ def test_a_reading_that_nobody_asks_for_is_forgotten(cast: Cast, fleet: dict[str
             assert readings.forget_unwanted() == 1
         assert readings.take(reading_id, 0, "nobody", 0) is None
         session().remove()
+
+
+def test_who_reads_too_many_logs_locks_out_nobody_else(
+    cast: Cast, fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "MAX_OWN", 2)
+    bob, rita, place = cast.browser("bob"), cast.browser("rita"), f"/containers/{ids(cast)['nginx']}/logs"
+    first, _ = bob.get(f"{place}/new"), bob.get(f"{place}/new")
+    refused = bob.get(f"{place}/new")
+    assert (refused.headers["X-Open"], refused.headers["X-Words"]) == ("0", "You are reading 2 logs already; close some of them")
+    page = bob.get(place)
+    assert page.status_code == 409 and "You are reading 2 logs already" in page.text
+    assert bob.get(f"{place}/all").status_code == 409
+    assert rita.get(f"{place}/new").headers["X-Open"] == "1"
+    with cast.app.app_context(), unit_of_work():
+        readings.end(first.headers["X-After"].partition(".")[0])
+    assert bob.get(f"{place}/new").headers["X-Open"] == "1"
+
+
+def test_all_together_read_no_more_logs_than_there_is_room_for(
+    cast: Cast, fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "MAX_OPEN", 1)
+    place = f"/containers/{ids(cast)['nginx']}/logs/new"
+    cast.browser("bob").get(place)
+    assert "by everybody together" in cast.browser("rita").get(place).headers["X-Words"]
+
+
+def test_as_many_small_pieces_may_wait_as_a_connector_can_send_unacknowledged(built: Flask) -> None:
+    """The protocol lets 256 KiB be on their way when the acknowledgements stop, in pieces as small as one line."""
+    desk, connection = Desk(built), SimpleNamespace()
+    one: list[readings.Line] = [("stdout", None, "x")]
+    big: list[readings.Line] = [("stdout", "2026-01-01T00:00:00.123456789Z", "\U0001f40b" * 16_384)]
+    weights = [readings.weight(big)] * readings.WINDOW + [readings.weight(one)] * (256 * 1024 // 25)
+    landed = [desk.landed(connection, "r", Stored(True, seq, 0), size) for seq, size in enumerate(weights, 1)]  # type: ignore[arg-type]
+    assert all(landed)
+    more = [desk.landed(connection, "r", Stored(True, len(weights) + seq, 0), weights[0]) for seq in range(1, 12)]  # type: ignore[arg-type]
+    assert not more[-1]
+    assert desk.landed(connection, "r", Stored(True, len(weights) + 12, len(weights)), weights[0]), (
+        "what was taken weighs nothing"
+    )
