@@ -1,18 +1,16 @@
 """The desk for logs: one per web process. It asks the connectors of this process for the logs that somebody wants to read, and
 acknowledges what came as fast as it is taken.
 
-As with the dispatcher of runs, the table is the truth and a bell only saves time: another process's wish is seen within TAIL_S.
+Another process's wish is seen by the change clock (`connectors/bell.py`).
 """
 
-import os
-import threading
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask
 
+from app.connectors.bell import Listener
 from app.connectors.dispatcher import say
 from app.connectors.registry import Connection, registry_of
 from app.containers import readings
@@ -20,12 +18,9 @@ from app.containers.models import LogReading
 from app.containers.readings import Stored
 from app.database import reading, session, unit_of_work
 from app.journal.queries import clock
-from app.logging import get_logger
 
-TAIL_S = 0.1
 CAPABILITY = "containers"
 MAX_TAIL = 10_000  # what an original agent is asked for when all is wanted
-log = get_logger(__name__)
 
 
 @dataclass
@@ -39,40 +34,14 @@ class _Read:
     weight: int = 0
 
 
-class Desk:
+class Desk(Listener):
     """See above. `expect` lets a request wait for a log that this process hears of."""
 
+    subject = "log-desk"
+
     def __init__(self, app: Flask) -> None:
-        self._app = app
-        self._bell = threading.Event()
-        self._lock = threading.Lock()
-        self._pid = 0
-        self._seen = -1
+        super().__init__(app)
         self._mine: dict[str, _Read] = {}
-        self._heard: dict[str, threading.Event] = {}
-
-    def ring(self) -> None:
-        """Somebody wants a log, or a computer has come."""
-        if len(registry_of(self._app)):
-            with self._lock:
-                if self._pid != os.getpid():
-                    self._pid = os.getpid()
-                    threading.Thread(target=self._run, name="log-desk", daemon=True).start()
-        self._seen = -1
-        self._bell.set()
-
-    def expect(self, reading_id: str) -> threading.Event:
-        """An event that is set when this process hears something of a reading."""
-        return self._heard.setdefault(reading_id, threading.Event())
-
-    def forget(self, reading_id: str) -> None:
-        """Nobody waits for it in this process."""
-        self._heard.pop(reading_id, None)
-
-    def heard(self, reading_id: str) -> None:
-        """Something came."""
-        if (event := self._heard.get(reading_id)) is not None:
-            event.set()
 
     def acknowledge(self, connection: Connection, reading_id: str, seq: int) -> None:
         """Let the connector send on, when it has not been told yet."""
@@ -97,20 +66,6 @@ class Desk:
         """It has ended."""
         self._mine.pop(reading_id, None)
         self.heard(reading_id)
-
-    def _run(self) -> None:
-        with self._app.app_context():
-            while True:
-                self._bell.wait(TAIL_S)
-                self._bell.clear()
-                if not len(registry_of(self._app)):
-                    continue
-                try:
-                    self._look()
-                except Exception as error:  # the database may be away for a while; what waits goes on waiting
-                    log.warning("reading logs failed", error=f"{type(error).__name__}: {error}"[:300])
-                    self._seen = -1
-                    time.sleep(0.5)
 
     def _look(self) -> None:
         connected = registry_of(self._app).connected()
