@@ -99,6 +99,11 @@ def delivery_out(row: Delivery, attempts: Iterable[DeliveryAttempt]) -> dict[str
     }  # fmt: skip
 
 
+def with_log(row: Delivery) -> dict[str, Any]:
+    """The same, with its attempts looked up."""
+    return delivery_out(row, queries.attempts_of([row.id]).get(row.id, ()))
+
+
 def health_out(state: ReceiverState | None, waiting: int) -> ReceiverHealth:
     """A receiver's health; `state` None: it was never sent anything."""
     if state is None:
