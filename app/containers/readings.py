@@ -3,11 +3,11 @@ is kept here until its reader has taken it. The reader's pace is the connector's
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from app.clock import now
 from app.containers.models import Container, LogPiece, LogReading, ReadingState
@@ -88,6 +88,12 @@ def forget_unwanted(limit: int = 500) -> int:
         tick(READINGS)
         session().execute(delete(LogReading).where(LogReading.id.in_(ids)))
     return len(ids)
+
+
+def next_unwanted() -> datetime | None:
+    """When the next reading is to be removed."""
+    found: datetime | None = session().scalar(select(func.min(LogReading.wanted_until)))
+    return found
 
 
 # For the process that holds the connection
