@@ -19,16 +19,22 @@ Moment = Annotated[datetime, AfterValidator(_utc)]
 """A time in UTC; without a zone it counts as UTC, as elsewhere in the contracts."""
 
 
+class Answer(BaseModel):
+    """Base of what is answered. Validators are built when they are first used: most processes need few of them."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
 class Body(BaseModel):
     """Base of JSON bodies: strict types, no NaN, unknown fields ignored (contracts/README.md, rule 4)."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, str_max_length=100_000)
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, str_max_length=100_000, defer_build=True)
 
 
 class Query(BaseModel):
     """Base of query strings: lax, because everything arrives as text."""
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, str_max_length=1_000)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, str_max_length=1_000, defer_build=True)
 
 
 class Fixed(dict[K, V]):

@@ -3,10 +3,10 @@ that no longer apply. Deadlines are stored on the rows, so a restart loses none,
 workers."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from app.alerts.book import Book, open_book
 from app.alerts.catalogue import About, Source, metric_of
@@ -40,6 +40,20 @@ def settle_due() -> int:
         if found < CHUNK:
             break
     return looked
+
+
+def next_due() -> datetime | None:
+    """When the next alert is to be settled."""
+    found: datetime | None = session().scalar(
+        select(Alert.due_at).where(Alert.live, Alert.due_at.is_not(None)).order_by(Alert.due_at).limit(1)
+    )
+    return found
+
+
+def next_turn() -> datetime | None:
+    """When the next silence begins or ends."""
+    found: datetime | None = session().scalar(select(func.min(Silence.due_at)))
+    return found
 
 
 def _is_due() -> bool:
@@ -195,6 +209,10 @@ class Reconciler:
     def __init__(self) -> None:
         self._seen: int | None = None
         self._at = now()
+
+    def next_run(self) -> datetime:
+        """When it looks again although nothing has changed."""
+        return self._at + timedelta(seconds=RECONCILE_S)
 
     def run(self) -> None:
         """One look."""

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from app.alerts.catalogue import metric_of
 from app.alerts.models import Comparison, Repeat, ScopeKind, Severity, Silence, Threshold
@@ -11,7 +11,7 @@ from app.alerts.preview import SHOWN, Preview
 from app.alerts.schemas import utc
 from app.clock import now
 from app.errors import field_error
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 
 RECOVERY_FOR_S = 90  # of a rule that does not say: what is crossed to and fro every minute is then one alert
 MAX_SECONDS = 7 * 86_400
@@ -95,7 +95,7 @@ def placed(server_id: str | None, scope: ScopeKind | None) -> dict[str, Any]:
     return {"scope": ScopeKind.COMPUTER, "scope_id": server_id}
 
 
-class ThresholdOut(BaseModel):
+class ThresholdOut(Answer):
     """A threshold. `threshold_value` is the limit that is crossed first, and `severity` what that means."""
 
     id: str
@@ -145,7 +145,7 @@ class PreviewIn(ThresholdIn):
     days: Annotated[int, Field(ge=1, le=30)] = 7
 
 
-class PreviewServer(BaseModel):
+class PreviewServer(Answer):
     """A server on which the rule would have fired, and how often."""
 
     server_id: str
@@ -153,7 +153,7 @@ class PreviewServer(BaseModel):
     count: int
 
 
-class PreviewOut(BaseModel):
+class PreviewOut(Answer):
     """How often the rule would have fired. `would_have_fired` is null, with a `reason`, where no history is kept. Of more than
     200 servers in scope that many are looked at: `servers_checked`."""
 
@@ -210,7 +210,7 @@ class SilencePatch(Body):
         return given | placed(self.server_id, self.scope)
 
 
-class SilenceOut(BaseModel):
+class SilenceOut(Answer):
     """A silence or maintenance window. `active`: it is on now; `over`: never again."""
 
     id: str
@@ -247,7 +247,7 @@ class SilencesQuery(Query):
     limit: int = Field(1_000, ge=1, le=100_000)
 
 
-class MetricOut(BaseModel):
+class MetricOut(Answer):
     """What a threshold can be about. `argument`: "" none, `path` a disk's path, else the words it may be."""
 
     metric_type: str

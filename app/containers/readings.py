@@ -3,13 +3,13 @@ is kept here until its reader has taken it. The reader's pace is the connector's
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, NamedTuple
 
 import orjson
 from cachetools import LRUCache
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, delete, func, select, update
 
 from app.actors import Actor
 from app.clock import now
@@ -114,6 +114,12 @@ def forget_unwanted(limit: int = 500) -> int:
         tick(READINGS)
         session().execute(delete(LogReading).where(LogReading.id.in_(ids)))
     return len(ids)
+
+
+def next_unwanted() -> datetime | None:
+    """When the next reading is to be removed."""
+    found: datetime | None = session().scalar(select(func.min(LogReading.wanted_until)))
+    return found
 
 
 # For the process that holds the connection

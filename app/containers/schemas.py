@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from app.clock import now
 from app.containers.models import Container, ContainerState, EngineState
 from app.containers.reports import ContainerFound, EngineFound
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 
 MAX_CONTAINERS = 1000
 PROJECTS = ("com.docker.compose.project", "io.podman.compose.project", "com.docker.stack.namespace")
@@ -218,7 +218,7 @@ def _of_agent(engine_id: str, row: dict[str, Any]) -> ContainerFound:
 # What we show
 
 
-class ContainerOut(BaseModel):
+class ContainerOut(Answer):
     """A container of contract 002, with what we add."""
 
     id: str
@@ -247,7 +247,7 @@ class ContainerOut(BaseModel):
         )  # fmt: skip
 
 
-class Done(BaseModel):
+class Done(Answer):
     """Contract 002's answer to start, stop and restart; `run_id` is the run that did it."""
 
     status: str = "success"

@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask
 
+from app.changes import watch_of
 from app.clock import now
 from app.database import reading, unit_of_work
 from app.deliveries import operations, queries
 from app.deliveries.models import Delivery
 from app.deliveries.operations import Carrier, Claimed, Outcome
 from app.deliveries.queries import Glance
+from app.extensions import db
 from app.factory import settings_of
 from app.journal.queries import after
 from app.logging import get_logger
@@ -55,14 +57,28 @@ class Courier:
 
     def _loop(self) -> None:
         with self._app.app_context():
+            watch = watch_of(db.engine)
+            rested, seen, rung = 0.0, 0, True
             while not self._stopping.is_set():
-                for carrier in operations.carriers.values():
-                    try:
-                        self.turn(carrier)
-                    except Exception as error:  # the next turn tries again; the courier must outlive its database
-                        log.error("courier", carrier=carrier.name, error=f"{type(error).__name__}: {error}"[:500])
-                self._ring.wait(TICK_S)
+                version, moment = watch.version(), time.monotonic()
+                if rung or version != seen or moment >= rested:
+                    seen, rested = version, moment + min(self._round(), PASS_S)
+                rung = self._ring.wait(TICK_S)
                 self._ring.clear()
+
+    def _round(self) -> float:
+        """A turn of each carrier; returns the seconds until something is due, should nobody commit anything before."""
+        left = PASS_S
+        for carrier in operations.carriers.values():
+            try:
+                self.turn(carrier)
+                with reading():
+                    due_at = queries.glance(carrier.name).due_at
+                left = left if due_at is None else min(left, (due_at - now()).total_seconds())
+            except Exception as error:  # the next turn tries again; the courier must outlive its database
+                log.error("courier", carrier=carrier.name, error=f"{type(error).__name__}: {error}"[:500])
+                left = 0.0
+        return left
 
     def turn(self, carrier: Carrier) -> None:
         """Hand out what is due."""

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.clock import iso
 from app.deliveries import queries
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, ReceiverState
-from app.shapes import Query
+from app.shapes import Answer, Query
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class DeliveryQuery(PageQuery):
     status: DeliveryStatus | None = None
 
 
-class AttemptOut(BaseModel):
+class AttemptOut(Answer):
     """One attempt; latency in ms, `response` is the beginning of the answer."""
 
     number: int
@@ -48,7 +48,7 @@ class AttemptOut(BaseModel):
     response: str | None
 
 
-class DeliveryOut(BaseModel):
+class DeliveryOut(Answer):
     """One delivery. `next_attempt_at` while it is to be tried (again)."""
 
     id: str
@@ -65,7 +65,7 @@ class DeliveryOut(BaseModel):
     log: list[AttemptOut]
 
 
-class DeliveryList(BaseModel):
+class DeliveryList(Answer):
     """Lists on implied routes look like 000's, with the page that this is."""
 
     total: int
@@ -74,7 +74,7 @@ class DeliveryList(BaseModel):
     deliveries: list[DeliveryOut]
 
 
-class ReceiverHealth(BaseModel):
+class ReceiverHealth(Answer):
     """How a receiver does: its last attempt, and how many failed in a row."""
 
     last_attempt_at: datetime | None = None

@@ -4,10 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from app.fleet.models import Computer, ComputerKind, ComputerStatus, Inventory
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 GIB = 1024**3
@@ -56,7 +56,7 @@ class ServerUpdate(Body):
         return given
 
 
-class ServerOut(BaseModel):
+class ServerOut(Answer):
     """A server of contract 002, with the fields that its README adds."""
 
     id: str
@@ -119,7 +119,7 @@ class ComputerQuery(Query):
         return value.capitalize() if isinstance(value, str) else value
 
 
-class ComputerOut(BaseModel):
+class ComputerOut(Answer):
     """A computer of contract 000's list."""
 
     id: str
@@ -141,7 +141,7 @@ class ComputerOut(BaseModel):
         )  # fmt: skip
 
 
-class Hardware(BaseModel):
+class Hardware(Answer):
     """`hardware` of contract 000; null where the connector could not find out."""
 
     manufacturer: str | None
@@ -152,7 +152,7 @@ class Hardware(BaseModel):
     disk_gb: float | None
 
 
-class Network(BaseModel):
+class Network(Answer):
     """`network` of contract 000."""
 
     hostname: str | None
@@ -188,7 +188,7 @@ def _gib(size: int | None) -> float | None:
     return None if not size else round(size / GIB) if size >= 10 * GIB else round(size / GIB, 1)
 
 
-class ComputerList(BaseModel):
+class ComputerList(Answer):
     """Contract 000's list; `page`, `per_page` only when asked for."""
 
     total: int

@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from app.journal.models import JournalEntry
 from app.journal.queries import EntryFilter
-from app.shapes import Moment, Query
+from app.shapes import Answer, Moment, Query
 
 
 class AuditQuery(Query):
@@ -31,7 +31,7 @@ class AuditQuery(Query):
         return EntryFilter(type=self.type, actor=self.actor, q=self.q, start=self.start, end=self.end)
 
 
-class EntryOut(BaseModel):
+class EntryOut(Answer):
     """One entry."""
 
     seq: int
@@ -53,7 +53,7 @@ class EntryOut(BaseModel):
         return cls.model_validate({name: getattr(entry, name) for name in cls.model_fields})
 
 
-class AuditPage(BaseModel):
+class AuditPage(Answer):
     """A page of entries, newest first."""
 
     total: int
