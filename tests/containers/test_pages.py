@@ -15,12 +15,13 @@ from sqlalchemy import select, update
 
 from app.actors import SYSTEM
 from app.clock import now
-from app.containers import queries, readings, reports
+from app.containers import queries, readings, reports, shown
 from app.containers.desk import Desk
 from app.containers.models import Container, ContainerState, EngineState, LogReading
 from app.containers.queries import ContainerFilter
 from app.containers.readings import Stored
 from app.containers.reports import ContainerFound, EngineFound
+from app.containers.schemas import of_agent
 from app.database import session, unit_of_work
 from app.fleet.models import Computer, ComputerStatus
 from app.fleet.operations import contact, sweep_offline
@@ -354,3 +355,59 @@ def test_as_many_small_pieces_may_wait_as_a_connector_can_send_unacknowledged(bu
     assert desk.landed(connection, "r", Stored(True, len(weights) + 12, len(weights)), weights[0]), (
         "what was taken weighs nothing"
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("Exited (137) 2 days ago", 137), ("Exited (3221225786) 1 hour ago", -1073741510), ("Exited (-1) now", -1),
+        ("Exited (99999999999999999999) now", None), ("Exited (4294967296) now", None), ("Exited (-2147483649) now", None),
+        ("Exited (\u0663) now", 3), ("Exited () now", None),
+    ],
+)  # fmt: skip
+def test_odd_exit_codes_of_an_agents_containers(status: str, code: int | None) -> None:
+    (one,) = of_agent([{"id": "a", "status": status}])
+    assert one.exit_code == code
+
+
+def test_odd_ports_of_an_agents_containers() -> None:
+    odd = [0, -1, 65_536, 10**30, "9" * 5000, True, None, 80.5, "eighty", [80], {"80": 1}, 443]
+    ports = [{"PrivatePort": value, "PublicPort": value, "IP": value, "Type": value} for value in odd]
+    (one,) = of_agent([{"id": "a", "Ports": ports}])
+    assert [(port["private_port"], port["public_port"]) for port in one.ports] == [(443, 443)]
+    mapped = {"80/tcp": [{"HostPort": "9" * 5000}], "9" * 400: None, "x/tcp": [], "53/udp": [{"HostPort": "53", "HostIp": "::1"}]}
+    (one,) = of_agent([{"id": "a", "ports": mapped}])
+    assert [(port["private_port"], port["public_port"]) for port in one.ports] == [(80, None), (53, 53)]
+
+
+def test_what_a_connector_says_of_the_end_of_a_log_stays_one_header(cast: Cast, fleet: dict[str, Any]) -> None:
+    place, bob = f"/containers/{ids(cast)['nginx']}/logs/new", cast.browser("bob")
+    after = bob.get(place).headers["X-After"]
+    reading = after.partition(".")[0]
+    with cast.app.app_context(), unit_of_work():
+        readings.claim(reading)
+        readings.finish(reading, fleet["web-1"][0], "failed", "broken\r\nSet-Cookie: a=b\n\u2028\x85caf\xe9")
+    answer = bob.get(f"{place}?after={after}")
+    assert answer.headers["X-Words"] == "broken Set-Cookie: a=b caf?"
+    assert answer.headers["X-Open"] == "0" and "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("web-1.x", "web-1.x"),
+        ('a"; filename="b.exe', "a___filename__b.exe"),
+        ("\u540d\u524d\r\n..", "____.."),
+        ("../" * 60, "../" * 60),
+    ],
+)
+def test_a_log_is_downloaded_under_a_name_that_every_browser_takes(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, name: str, file: str
+) -> None:
+    monkeypatch.setattr(shown, "pieces", lambda *_: iter([[("stdout", None, "a line")]]))
+    container = SimpleNamespace(name=name, short_id="abc")
+    with cast.app.test_request_context():
+        answer = shown.as_download(container, SYSTEM)  # type: ignore[arg-type]
+    head = answer.headers["Content-Disposition"]
+    assert head == f'attachment; filename="{file.replace("/", "_")[:80]}.log"'
+    assert head.isascii() and answer.mimetype == "text/plain"

@@ -181,7 +181,10 @@ def test_a_lease_that_ended_is_taken_over_and_its_late_owner_changes_nothing(loo
         with unit_of_work():
             operations.settle(carrier, [second], [Outcome(True, 200)])
         with unit_of_work():
-            operations.settle(carrier, [first], [Outcome(False, error="too late")])
+            operations.settle(carrier, [first], [Outcome(False, 410, error="too late", gone=True)])
+        with reading():
+            assert session().get(Webhook, hook).enabled, "what it was told late does not switch the receiver off"
+            assert queries.states("webhook")[hook].last_ok
         (row,) = deliveries(hook)
         assert (row.status, row.attempts, row.due_at) == (DeliveryStatus.DELIVERED, 2, None)
         assert [one.ok for one in attempts(row.id)] == [True]
