@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -23,6 +23,14 @@ class Answer(BaseModel):
     """Base of what is answered. Validators are built when they are first used: most processes need few of them."""
 
     model_config = ConfigDict(defer_build=True)
+
+
+def signed_32(code: int) -> int:
+    """An exit code as it is stored, in 32 bits with a sign: Windows tells those of crashes without one."""
+    return code - 2**32 if code >= 2**31 else code
+
+
+ExitCode = Annotated[int, Field(ge=-(2**31), lt=2**32), AfterValidator(signed_32)]
 
 
 class Body(BaseModel):

@@ -16,6 +16,7 @@ from app.deliveries.models import Delivery
 from app.deliveries.operations import Carrier, Claimed, Outcome
 from app.deliveries.queries import Glance
 from app.extensions import db
+from app.factory import settings_of
 from app.journal.queries import after
 from app.logging import get_logger
 
@@ -35,6 +36,7 @@ class Courier:
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
         self._passed: dict[str, float] = {}
+        self._bounded: dict[str, float] = {}
         self._asleep: dict[str, float] = {}
         self._flying: Counter[tuple[str, str]] = Counter()
 
@@ -97,6 +99,7 @@ class Courier:
         while behind and not self._stopping.is_set():
             with unit_of_work(power_safe=False):  # cursor and rows go together: what a power cut takes, is made again
                 behind = operations.follow(carrier)
+            self._bound(carrier, at_once=behind)
         if not followed and (seen.due_at is None or seen.due_at > now()):
             return []
         parcels = self._parcels(carrier)
@@ -116,6 +119,20 @@ class Courier:
         if wanted or late:
             self._passed[carrier.name] = time.monotonic()
         return wanted or late
+
+    def _bound(self, carrier: Carrier, *, at_once: bool) -> None:
+        """Give up the oldest where too much waits for one receiver: looked for while much is made, else every few seconds."""
+        if not at_once and self._bounded.get(carrier.name, 0.0) + PASS_S > time.monotonic():
+            return
+        self._bounded[carrier.name] = time.monotonic()
+        most = settings_of(self._app).deliveries_waiting
+        with reading():
+            crowded = [receiver_id for receiver_id, count in queries.open_counts(carrier.name).items() if count > most]
+        for receiver_id in crowded:
+            with unit_of_work():
+                given_up = operations.give_up_oldest(carrier, receiver_id, most)
+            if given_up:
+                log.warning("deliveries given up, too many wait", carrier=carrier.name, receiver=receiver_id, count=given_up)
 
     def _parcels(self, carrier: Carrier) -> list[list[Delivery]]:
         with self._lock:

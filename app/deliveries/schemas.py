@@ -30,8 +30,9 @@ class PageQuery(Query):
 
 
 class DeliveryQuery(PageQuery):
-    """Filters of a receiver's deliveries, newest first."""
+    """Filters of a receiver's deliveries, newest first. They are many, so they always come in pages."""
 
+    per_page: int = Field(50, ge=1, le=1000)
     status: DeliveryStatus | None = None
 
 
@@ -65,11 +66,11 @@ class DeliveryOut(Answer):
 
 
 class DeliveryList(Answer):
-    """Lists on implied routes look like 000's."""
+    """Lists on implied routes look like 000's, with the page that this is."""
 
     total: int
-    page: int | None = None
-    per_page: int | None = None
+    page: int
+    per_page: int
     deliveries: list[DeliveryOut]
 
 
@@ -98,6 +99,11 @@ def delivery_out(row: Delivery, attempts: Iterable[DeliveryAttempt]) -> dict[str
     }  # fmt: skip
 
 
+def with_log(row: Delivery) -> dict[str, Any]:
+    """The same, with its attempts looked up."""
+    return delivery_out(row, queries.attempts_of([row.id]).get(row.id, ()))
+
+
 def health_out(state: ReceiverState | None, waiting: int) -> ReceiverHealth:
     """A receiver's health; `state` None: it was never sent anything."""
     if state is None:
@@ -107,10 +113,8 @@ def health_out(state: ReceiverState | None, waiting: int) -> ReceiverHealth:
 
 
 def listed(wanted: queries.DeliveryFilter, query: DeliveryQuery) -> dict[str, Any]:
-    """A receiver's deliveries as `DeliveryList`; `page` and `per_page` are said when they were asked for."""
-    per_page = query.per_page
-    offset = (query.page - 1) * per_page if per_page else 0
-    rows = queries.list_deliveries(wanted, per_page or 100_000, offset)
+    """A page of a receiver's deliveries as `DeliveryList`."""
+    rows = queries.list_deliveries(wanted, query.per_page, (query.page - 1) * query.per_page)
     logs = queries.attempts_of(row.id for row in rows)
-    found = {"total": queries.count_deliveries(wanted), "deliveries": [delivery_out(row, logs.get(row.id, ())) for row in rows]}
-    return found | ({"page": query.page, "per_page": per_page} if per_page else {})
+    shown = [delivery_out(row, logs.get(row.id, ())) for row in rows]
+    return {"total": queries.count_deliveries(wanted), "page": query.page, "per_page": query.per_page, "deliveries": shown}

@@ -62,6 +62,18 @@ def masked(run_id: str, text: str | None, vault: Vault) -> str | None:
     return masker.mask(text) if masker and text else text
 
 
+def masked_result(run_id: str, result: Mapping[str, Any] | None, vault: Vault) -> dict[str, Any] | None:
+    """What a kind keeps of a step, without the run's secrets: it is masked value by value, so that it stays the JSON that it was.
+    The names of its fields are the kind's own. Nothing at all when the secrets cannot be read."""
+    if result is None:
+        return None
+    try:
+        masker = masker_of(run_id, vault)
+    except VaultError:
+        return None
+    return {name: masker.mask_json(value) if masker else value for name, value in result.items()}
+
+
 def append(step: RunStep, pieces: Iterable[Piece], vault: Vault | None = None) -> int:
     """Store output that follows on from what is there; pieces that are known are left out. Returns the highest seq now.
 

@@ -46,7 +46,7 @@ class WebhookPatch(Body):
 
 
 class WebhookOut(Answer):
-    """A webhook. `url` is shown without user, password and the values of its query."""
+    """A webhook. `url` is shown without user, password, path and the values of its query."""
 
     id: str
     name: str

@@ -70,6 +70,7 @@ OFFERED = {
     "runs.artefacts": "files that runs have made",
     "runs.shown": "the one log viewer",
     "runs.terminal": "what anything printed, as lines and colours",
+    "connectors.bell": "who has work to do for the connections of this process",
     "connectors.registry": "steps and questions travel over the connectors' sockets",
     "connectors.dispatcher": "likewise; whether a computer can be reached",
     "connectors.writer": "how a connector's message is read",

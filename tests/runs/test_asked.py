@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from conftest import Cast
@@ -10,11 +11,12 @@ from workshop import TOGETHER, WORKSHOP, register_all, request
 
 from app.actors import SYSTEM
 from app.clock import now
-from app.database import session, unit_of_work
-from app.factory import settings_of
+from app.database import reading, session, unit_of_work
+from app.factory import settings_of, vault_of
 from app.runs import artefacts, drivers, queries
-from app.runs.leases import claim, keep
+from app.runs.leases import Keeper, adopt, claim, keep
 from app.runs.models import Run, RunLog, RunStatus
+from app.runs.operations import begin
 from app.runs.retention import retain
 
 
@@ -134,6 +136,44 @@ def test_a_claim_is_for_one_and_a_key_for_one(cast: Cast) -> None:
             finish_run(run)
         with unit_of_work():
             assert claim("c", ["workshop"]) == second
+
+
+def test_of_two_workers_one_keeps_what_runs_on_computers_until_it_is_dead(cast: Cast) -> None:
+    with cast.app.app_context():
+        run = make_run(make_computer("pc"))
+        with unit_of_work():
+            begin(run, "web:1")
+        first, second = (Keeper(f"worker:{name}", vault_of(cast.app)) for name in ("first", "second"))
+
+        def owner() -> str | None:
+            with reading():
+                held: str | None = session().get(Run, run).lease_owner
+                return held
+
+        first.keep()
+        assert owner() == "worker:first", "a web process only began it"
+        second.keep()
+        assert owner() == "worker:first", "it lives"
+        with unit_of_work():
+            session().get(Run, run).lease_until = now() + timedelta(seconds=1)
+        second.keep()
+        assert owner() == "worker:second", "nobody has put it ahead"
+        with unit_of_work():
+            assert not adopt(run, "worker:first", "worker:first"), "it has been taken over"
+        assert owner() == "worker:second"
+
+
+@pytest.mark.parametrize("name", ['a"b.txt', "naïve 名.html", "../../etc/passwd", "a\r\nSet-Cookie: x=y", "." * 400, "%0d%0a"])
+def test_a_file_of_any_name_is_downloaded_under_one_that_is_ascii(cast: Cast, name: str) -> None:
+    with cast.app.app_context(), unit_of_work():
+        run = request([{}], tenant_id=cast.acme).id
+        row = artefacts.store(settings_of(cast.app).data_dir, run, None, name, b"x", "text/html")
+        kept, place = row.name, f"/api/v1/runs/{run}/artefacts/{row.id}"
+    answer = cast.client("bob").get(place)
+    assert (answer.status_code, answer.data, "Set-Cookie" in answer.headers) == (200, b"x", False)
+    head = answer.headers["Content-Disposition"]
+    assert head.isascii() and head.isprintable() and head == f"attachment; filename*=UTF-8''{quote(kept, safe='')}"
+    assert "/" not in kept and kept.isprintable()
 
 
 def test_old_runs_go_with_all_that_belongs_to_them(cast: Cast) -> None:
