@@ -145,7 +145,7 @@ def silence_selected() -> Response:
         return refused("alerts/silence.html", form, **context)
     values = {"starts_at": now(), "ends_at": form.end(now()), "reason": form.reason.data or ""}
     try:
-        made = [operations.create_silence(values | scope, actor=access.actor()).id for scope in scopes]
+        made = [row.id for row in operations.create_silences([values | one for one in scopes], actor=access.actor())]
     except DomainError as error:
         show_error(form, error)
         return refused("alerts/silence.html", form, **context)

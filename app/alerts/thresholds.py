@@ -47,7 +47,7 @@ def _may_change(row: Threshold) -> bool:
 
 
 def _shown(rows: list[Threshold]) -> list[dict[str, Any]]:
-    names, tenants = scope_names(rows), tenant_names(row.tenant_id for row in rows)
+    names, tenants = scope_names(rows, access.actor().tenant_ids), tenant_names(row.tenant_id for row in rows)
     counts = threshold_counts([row.id for row in rows], pages.scope())
     return [{"rule": row, "says": condition(row), "about": scope_words(row, names, tenants), "counts": counts.get(row.id, (0, 0)),
              "may_change": _may_change(row)} for row in rows]  # fmt: skip
@@ -121,7 +121,7 @@ def _label(metric: Metric) -> str:
 
 
 def _computer_name(row: Threshold) -> str | None:
-    return scope_names([row]).get(("computer", row.scope_id or ""), row.scope_id)
+    return scope_names([row], access.actor().tenant_ids).get(("computer", row.scope_id or ""), row.scope_id)
 
 
 def _defaults(form: ThresholdForm) -> None:
