@@ -3,13 +3,14 @@ that no longer apply. Deadlines are stored on the rows, so a restart loses none,
 workers."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from math import isnan
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from app.alerts.book import Book, open_book
-from app.alerts.catalogue import About, Source, metric_of
+from app.alerts.catalogue import About, Source, metric_of, metrics
 from app.alerts.entries import Entry
 from app.alerts.evaluation import is_fresh, settle
 from app.alerts.matching import applies, reader, tags_of
@@ -28,6 +29,7 @@ from app.metrics.queries import latest
 CHUNK = 500
 SOON = timedelta(seconds=10)
 RECONCILE_S = 60
+SLOWLY = timedelta(hours=1)
 _ALERTS: Any = Alert.__table__
 
 
@@ -95,13 +97,13 @@ def _states_due(book: Book, key: str, entries: Sequence[Entry], rules: dict[str,
         if rule is None:
             book.resolve(entry, "threshold_changed")
             continue
-        value = entry.value if current is None else current.get(entry.subject_id)
-        if value is None:
+        found = (entry.value, "") if current is None else current.get((entry.subject_id, rule.argument))
+        if found is None or found[0] is None:
             book.resolve(entry, "subject_gone")
             continue
-        state = entry.state()
+        state, value = entry.state(), found[0]
         step(rule, state, at, value)
-        settle(book, rule, about_of(entry), entry, state, at, value)
+        settle(book, rule, about_of(entry), entry, state, at, None if isnan(value) else value, said=found[1])
 
 
 def _sampled_due(book: Book, entries: Sequence[Entry], rules: dict[str, Rule]) -> None:
@@ -195,6 +197,8 @@ class Reconciler:
     def __init__(self) -> None:
         self._seen: int | None = None
         self._at = now()
+        self._slow_seen: int = 0
+        self._slow_at: datetime | None = None
 
     def run(self) -> None:
         """One look."""
@@ -204,9 +208,21 @@ class Reconciler:
             return
         with unit_of_work():
             reconcile()
+        slow = self._is_slow_due(moment)
         with unit_of_work():
-            sweep()
+            sweep(slow=slow)
         self._seen, self._at = seen, moment
+        if slow:
+            self._slow_seen, self._slow_at = seen, moment
+
+    def _is_slow_due(self, moment: datetime) -> bool:
+        """Whether to look at what changes by the day: rules about that are new, or the last look is an hour old."""
+        keys = [metric.key for metric in metrics() if metric.slow]
+        newest = session().scalar(select(func.max(Threshold.version)).where(Threshold.enabled, Threshold.metric.in_(keys)))
+        session().remove()
+        if newest is None:
+            return False
+        return self._slow_at is None or newest > self._slow_seen or moment >= self._slow_at + SLOWLY
 
 
 def reconcile() -> None:

@@ -28,6 +28,7 @@ from app.metrics.models import MINUTE_MS, RollupCursor, Sample, Sample1m, Sample
 
 MOST_COMPUTERS = 200
 SHOWN = 10
+WITHOUT = {"clock_skew": "clocks that are off", "certificate": "certificates"}
 Minute = tuple[int, float, float]  # its beginning (ms), lowest and highest value
 
 
@@ -49,7 +50,7 @@ def would_have_fired(values: dict[str, Any], days: int, *, actor: Actor) -> Prev
     row = Threshold(**(check_threshold(values) | place(values, actor)), id="preview")
     metric = metric_of(row.metric)
     if metric is None or row.metric == "clock_skew" or (metric.source is not Source.SAMPLES and row.metric != "offline"):
-        return Preview(fired=None, reason=f"No history is kept of {metric.label.lower() if metric else row.metric}")
+        return Preview(fired=None, reason=f"No history is kept of {WITHOUT.get(row.metric, row.metric)}")
     rule = Rule.of(row, metric.least_for_s)
     found = _computers(rule, actor)
     part = found[:: -(-len(found) // MOST_COMPUTERS)] if found else []

@@ -248,7 +248,8 @@ class SilencesQuery(Query):
 
 
 class MetricOut(BaseModel):
-    """What a threshold can be about. `argument`: "" none, `path` a disk's path, else the words it may be."""
+    """What a threshold can be about. `argument`: "" none, `path` a disk's path or that of a certificate's file, else
+    the words it may be."""
 
     metric_type: str
     label: str

@@ -111,13 +111,21 @@ def _form(row: Threshold | None = None) -> tuple[ThresholdForm, Metric]:
     elif sent is None:
         _defaults(form)
     metric = metric_of(form.metric.data or "") or metrics()[0]
+    if request.headers.get("HX-Trigger-Name") == "metric":
+        form.turn(metric)
     form.fit(metric)
     return form, metric
 
 
 def _label(metric: Metric) -> str:
-    return {"offline": "Computer offline", "proxy_health": "Proxy health", "run_failed": "Run failed", "clock_skew": "Clock off",
-            "session_failures": "Failed sessions of a tenant"}.get(metric.key, metric.label)  # fmt: skip
+    return {
+        "offline": "Computer offline",
+        "proxy_health": "Proxy health",
+        "run_failed": "Run failed",
+        "clock_skew": "Clock off",
+        "certificate": "Certificate",
+        "session_failures": "Failed sessions of a tenant",
+    }.get(metric.key, metric.label)
 
 
 def _computer_name(row: Threshold) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-ENDS = datetime(2031, 5, 6, 7, 8, 9, tzinfo=timezone.utc)
+ENDS = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 KEY = ec.generate_private_key(ec.SECP256R1())
 PRIVATE = KEY.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -45,7 +45,7 @@ def test_whose_it_is_who_signed_it_and_when_it_ends(tmp_path: Path) -> None:
         "combined.pem": PRIVATE + make(named(COMMON_NAME="proxy.example.com")),
         "der.crt": make(named(COMMON_NAME="der.example.com"), encoding=DER),
         "modern.pem": make(x509.Name([]), host="modern.example.com"),
-        "org.pem": make(named(ORGANIZATION_NAME="Überall GmbH"), ends=datetime(2090, 1, 1, tzinfo=timezone.utc)),
+        "org.pem": make(named(ORGANIZATION_NAME="Überall GmbH"), ends=datetime(2090, 1, 1, tzinfo=UTC)),
     }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
