@@ -201,7 +201,8 @@ def test_the_editor_speaks_of_certificates(cast: Cast) -> None:
     assert 'value="14"' in fields and 'value="90"' not in fields
     typed = {"metric": "certificate", "comparison": "lt", "warning_value": "14 days", "critical_value": "3", "path": SHOP, "scope": "all",
              "for_n": "", "for_unit": "min", "back_n": "", "back_unit": "min", "enabled": "y", "name": "Ends"}  # fmt: skip
-    answer = alice.post("/alerts/thresholds/new", **typed)
+    alice.token = re.findall('name="csrf_token" value="([^"]+)"', alice.get("/alerts/thresholds/new").text)[0]
+    answer = alice.client.post("/alerts/thresholds/new", data=typed | {"csrf_token": alice.token})
     assert answer.status_code == 303
     page = alice.get(answer.headers["Location"]).text
     assert f"Certificate {SHOP} ends in under 14 days, critical under 3 days" in page
