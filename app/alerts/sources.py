@@ -103,7 +103,9 @@ def _ending_certificates() -> Iterator[Observation]:
 def on_inventory(computer: Computer) -> None:
     """The hook of `fleet.operations.store_inventory`: certificates may have been renewed, or be new and old."""
     moment = now()
-    observe([found for one, every in certificates_of([computer.uuid]) for found in _certificates(one, every, moment)])
+    found = [told for one, every in certificates_of([computer.uuid]) for told in _certificates(one, every, moment)]
+    if found:
+        observe(found)
 
 
 # -- proxies ---------------------------------------------------------------------------------------------------------

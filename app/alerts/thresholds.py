@@ -111,10 +111,15 @@ def _form(row: Threshold | None = None) -> tuple[ThresholdForm, Metric]:
     elif sent is None:
         _defaults(form)
     metric = metric_of(form.metric.data or "") or metrics()[0]
-    if request.headers.get("HX-Trigger-Name") == "metric":
+    if request.headers.get("HX-Trigger-Name") == "metric" or _is_of_another(metric):
         form.turn(metric)
     form.fit(metric)
     return form, metric
+
+
+def _is_of_another(metric: Metric) -> bool:
+    """Whether the fields that were sent are another metric's than the chosen one: without a script, or quicker than it."""
+    return request.method == "POST" and request.form.get("fields_of", metric.key) != metric.key
 
 
 def _label(metric: Metric) -> str:
@@ -237,10 +242,13 @@ def update_threshold(threshold_id: str) -> Response:
 def _save(threshold_id: str | None) -> Response:
     """A trial reads for seconds and must not hold the database's one write, so that begins only when something is saved."""
     is_trial = "check" in request.form
-    if not is_trial:
+    if not is_trial and "turn" not in request.form:
         begin_write()
     row = queries.get_threshold(threshold_id, access.actor()) if threshold_id else None
     form, metric = _form(row)
+    if _is_of_another(metric) or "turn" in request.form:
+        context = _page(form, metric, row, problem=f"fill in the fields of {_label(metric)} first")
+        return make_response(render_template("alerts/edit.html", form=form, **context), 200 if "turn" in request.form else 422)
     if is_trial:
         trial, problem = _try(form, metric)
         context = _page(form, metric, row, trial=trial, problem=problem)

@@ -68,7 +68,7 @@ def _is_closed(pattern: str) -> bool:
 def _entry(path: str) -> dict[str, Any]:
     entry: dict[str, Any] = {"path": path, "subject": None, "issuer": None, "not_after": None, "error": None}
     if glob.has_magic(path) and not os.path.lexists(path):
-        return {**entry, "error": "it cannot be read: its folder may not be listed"}
+        return {**entry, "error": "its folder may not be listed"}
     try:
         return {**entry, **_parsed(_first(_read(path)))}
     except Unusable as error:
@@ -89,7 +89,7 @@ def _read(path: str) -> bytes:
     except FileNotFoundError:
         raise Unusable("it does not exist") from None
     except (OSError, ValueError) as error:
-        raise Unusable(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise Unusable(str(getattr(error, "strerror", None) or error)) from None
 
 
 def _first(data: bytes) -> bytes:

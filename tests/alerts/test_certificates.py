@@ -8,8 +8,10 @@ import pytest
 from alerts_kit import Desk
 from conftest import Cast
 from factories import make_computer
+from sqlalchemy import func, select
 
 from app.alerts.deadlines import Reconciler
+from app.alerts.models import Threshold
 from app.alerts.operations import create_threshold
 from app.clock import now
 from app.connectors.schemas import InventoryFound
@@ -36,7 +38,7 @@ def cert(ends: datetime, path: str = SHOP, subject: str = "shop.example.com") ->
 
 
 def unreadable(path: str = SHOP) -> dict[str, Any]:
-    return {"path": path, "error": "it cannot be read: Permission denied"}
+    return {"path": path, "error": "Permission denied"}
 
 
 def days(desk: Desk, number: float) -> datetime:
@@ -207,5 +209,16 @@ def test_the_editor_speaks_of_certificates(cast: Cast) -> None:
     page = alice.get(answer.headers["Location"]).text
     assert f"Certificate {SHOP} ends in under 14 days, critical under 3 days" in page
     assert "No history is kept of certificates" in alice.get(f"{answer.headers['Location']}trial").text
+    stale = {"csrf_token": alice.token, "fields_of": "cpu", "comparison": "gt", "warning_value": "90"}
+    for button, status in (({"turn": "1"}, 200), ({"check": "1"}, 422), ({}, 422)):
+        answer = alice.client.post("/alerts/thresholds/new", data=typed | stale | button)
+        assert answer.status_code == status, "without a script the fields are still those of the metric before"
+        assert (
+            'name="fields_of" value="certificate"' in answer.text
+            and 'value="14"' in answer.text
+            and 'value="90"' not in answer.text
+        )
+        assert "fill in the fields of Certificate first" in answer.text
     with cast.app.app_context(), unit_of_work():
+        assert session().scalar(select(func.count()).select_from(Threshold).where(Threshold.metric == "certificate")) == 1
         assert create_threshold({"metric": "certificate", "critical_value": 0.0}, actor=fleet.SYSTEM).comparison.value == "lt"

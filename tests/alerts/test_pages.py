@@ -377,6 +377,20 @@ def test_a_selection_is_silenced_and_the_undo_ends_exactly_that(world: World) ->
         assert [world.alert(one).muted for one in ids] == [False, False]
 
 
+def test_each_entry_of_a_rows_menu_leads_somewhere(world: World) -> None:
+    alert, bob = world.fire(world.web), world.cast.browser("bob")
+    links = re.findall('data-href="([^"]+)"', bob.get("/alerts/").text)
+    assert len(links) == 3
+    for link in links:
+        answer = bob.get(link.replace("{id}", alert))
+        assert answer.status_code == 200 and "web-1" in answer.text, link
+        assert world.cast.browser("charlie").get(link.replace("{id}", alert)).status_code == 404
+    page = bob.get(f"/alerts/{alert}/acknowledge").text
+    fields = dict(re.findall('<input type="hidden" name="([^"]+)" value="([^"]*)">', page))
+    assert "It is not acknowledged" not in act(bob, "/alerts/bulk/acknowledge", **fields | {"note": "mine"})
+    assert world.alert(alert).note == "mine"
+
+
 def silences(world: World) -> list[Silence]:
     return world.rows(select(Silence))
 

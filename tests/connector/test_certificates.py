@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from app.connectors.schemas import InventoryFound
+
 ENDS = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -96,7 +98,7 @@ def test_what_is_no_certificate_is_told_and_stops_nothing(tmp_path: Path, monkey
 
     monkeypatch.setattr(read.os, "scandir", closed)
     (shut,) = certificates(["/closed/live/*/fullchain.pem"])
-    assert (shut["path"], shut["error"]) == ("/closed/live/*/fullchain.pem", "it cannot be read: its folder may not be listed")
+    assert (shut["path"], shut["error"]) == ("/closed/live/*/fullchain.pem", "its folder may not be listed")
 
 
 def test_there_are_at_most_two_hundred_each_once(tmp_path: Path) -> None:
@@ -115,6 +117,16 @@ def test_the_inventory_holds_them_and_changes_with_them(tmp_path: Path) -> None:
     assert inventory.write(where, [str(file)]) == first
     file.write_bytes(make(named(COMMON_NAME="a"), ends=ENDS + timedelta(days=90)))
     assert inventory.write(where, [str(file)]) != first
+
+
+def test_the_console_takes_them_as_they_are_told(tmp_path: Path) -> None:
+    for name, ends in (("a.pem", ENDS), ("b.pem", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))):
+        (tmp_path / name).write_bytes(make(named(COMMON_NAME="x" * 64), ends=ends))
+    (tmp_path / "c.pem").write_bytes(b"")
+    told = json.dumps(inventory.collect([f"{tmp_path}/*.pem"]))
+    found = InventoryFound.model_validate_json(told).parts()[0]["certificates"]
+    assert [one["not_after"] for one in found] == ["2031-05-06T07:08:09Z", "9998-12-31T23:59:59Z", None]
+    assert [one["error"] for one in found] == [None, None, "it holds no certificate"]
 
 
 def test_which_files_they_are_is_a_setting(tmp_path: Path) -> None:
