@@ -57,7 +57,8 @@ class Metric:
     `least_for_s` is the shortest time that its limits must be crossed. `words` are what levels 0, 1, 2 … are called.
 
     `current` gives what subjects are like now, by (subject, argument) as (value, line for a person or ""); what is missing exists
-    no more. `sweep` gives every observation that may be bad now. `slow`: it changes by the day, and is swept once an hour.
+    no more. `sweep` gives every observation that may be bad now. What changes by the day has a `search` for the ids of subjects
+    that may be bad: it is made once an hour, before anything is locked, and `sweep` is given what it found.
     """
 
     key: str
@@ -72,12 +73,12 @@ class Metric:
     severity: Severity = Severity.WARNING
     arguments: str = ""
     narrowed: str = "{label} {argument}"
-    slow: bool = False
     least_for_s: int = 0
     expires_s: int = 0
     words: tuple[str, ...] = ()
     current: Callable[[Sequence[str]], Current] | None = field(default=None, compare=False)
-    sweep: Callable[[], Iterable[Observation]] | None = field(default=None, compare=False)
+    sweep: Callable[..., Iterable[Observation]] | None = field(default=None, compare=False)
+    search: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
 
     def named(self, argument: str | None) -> str:
         """Its label, with what narrows it."""

@@ -17,9 +17,9 @@ from app.alerts.matching import applies, reader, tags_of
 from app.alerts.models import Alert, AlertStatus, Silence, Threshold
 from app.alerts.rules import Rule, Verdict, decide, step
 from app.alerts.silencing import Muter
-from app.alerts.sources import sweep, values_now
+from app.alerts.sources import search, sweep, values_now
 from app.clock import now, to_ms
-from app.database import session, unit_of_work
+from app.database import reading, session, unit_of_work
 from app.fleet.models import Computer, ComputerStatus
 from app.fleet.operations import PLACEMENT
 from app.journal.queries import clock
@@ -197,8 +197,8 @@ class Reconciler:
     def __init__(self) -> None:
         self._seen: int | None = None
         self._at = now()
-        self._slow_seen: int = 0
-        self._slow_at: datetime | None = None
+        self._searched_seen: int = 0
+        self._searched_at: datetime | None = None
 
     def run(self) -> None:
         """One look."""
@@ -208,21 +208,21 @@ class Reconciler:
             return
         with unit_of_work():
             reconcile()
-        slow = self._is_slow_due(moment)
+        with reading():
+            found = search() if (searches := self._is_time_to_search(moment)) else {}
         with unit_of_work():
-            sweep(slow=slow)
+            sweep(found)
         self._seen, self._at = seen, moment
-        if slow:
-            self._slow_seen, self._slow_at = seen, moment
+        if searches:
+            self._searched_seen, self._searched_at = seen, moment
 
-    def _is_slow_due(self, moment: datetime) -> bool:
-        """Whether to look at what changes by the day: rules about that are new, or the last look is an hour old."""
-        keys = [metric.key for metric in metrics() if metric.slow]
+    def _is_time_to_search(self, moment: datetime) -> bool:
+        """Whether to look for what changes by the day: rules about that are new, or the last look is an hour old."""
+        keys = [metric.key for metric in metrics() if metric.search is not None]
         newest = session().scalar(select(func.max(Threshold.version)).where(Threshold.enabled, Threshold.metric.in_(keys)))
-        session().remove()
         if newest is None:
             return False
-        return self._slow_at is None or newest > self._slow_seen or moment >= self._slow_at + SLOWLY
+        return self._searched_at is None or newest > self._searched_seen or moment >= self._searched_at + SLOWLY
 
 
 def reconcile() -> None:

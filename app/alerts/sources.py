@@ -5,7 +5,7 @@ An entry of the journal only says that something has changed; what is observed i
 and a reader that comes late sees the truth.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from math import inf, nan
@@ -91,13 +91,24 @@ def _certificates_now(uuids: Sequence[str]) -> Current:
     return _told(found for computer, every in certificates_of(uuids) for found in _certificates(computer, every, moment))
 
 
-def _ending_certificates() -> Iterator[Observation]:
-    """What any rule may be about: with 10,000 computers there are many certificates that have long to go."""
+def _search_certificates() -> list[str]:
+    """The computers that any rule may be about: of 10,000, most have certificates with long to go."""
     moment, rules = now(), list(session().scalars(select(Threshold).where(Threshold.enabled, Threshold.metric == "certificate")))
     low = max((row.limit for row in rules if not row.comparison.upward), default=-inf)
     high = min((row.limit for row in rules if row.comparison.upward), default=inf)
+    found = []
     for computer, every in certificates_of():
-        yield from (one for one in _certificates(computer, every, moment) if one.value <= low or one.value >= high)
+        left = [days for one in every if (days := one.days_left(moment)) is not None]
+        if left and (min(left) <= low or max(left) >= high):
+            found.append(computer.uuid)
+    return found
+
+
+def _ending_certificates(uuids: Sequence[str]) -> Iterator[Observation]:
+    moment = now()
+    for start in range(0, len(uuids), 1000):
+        for computer, every in certificates_of(uuids[start : start + 1000]):
+            yield from _certificates(computer, every, moment)
 
 
 def on_inventory(computer: Computer) -> None:
@@ -207,7 +218,8 @@ def _failed_runs(ids: Sequence[str]) -> list[Observation]:
 
 CERTIFICATE = Metric(
     "certificate", "Certificate ends in", Source.STATE, "days", highest=3650, limit=14, comparison=Comparison.LT,
-    arguments="path", narrowed="Certificate {argument} ends in", slow=True, current=_certificates_now, sweep=_ending_certificates,
+    arguments="path", narrowed="Certificate {argument} ends in", current=_certificates_now, sweep=_ending_certificates,
+    search=_search_certificates,
 )  # fmt: skip
 for _metric in (
     Metric("offline", "Offline", Source.STATE, highest=1, limit=0, severity=Severity.CRITICAL, words=("online", "offline"),
@@ -279,16 +291,27 @@ def _observed(entries: Sequence[JournalEntry]) -> list[Observation]:
     return found + _failed_runs(sorted(ids.get("run", ())))
 
 
-def sweep(*, slow: bool = False) -> None:
+def _watched() -> set[str]:
+    return set(session().scalars(select(Threshold.metric).where(Threshold.enabled).distinct()))
+
+
+def search() -> dict[str, Sequence[str]]:
+    """What may be bad of the metrics that change by the day, for `sweep`; reads a lot, and locks nothing."""
+    watched = _watched()
+    return {metric.key: metric.search() for metric in metrics() if metric.search is not None and metric.key in watched}
+
+
+def sweep(searched: Mapping[str, Sequence[str]] | None = None) -> None:
     """Observe everything that may be bad now and that a rule is about, in the caller's unit of work: rules may be newer than what
-    they are about. What changes by the day only with `slow`."""
-    book = open_book()
-    watched = set(session().scalars(select(Threshold.metric).where(Threshold.enabled).distinct()))
+    they are about. `searched` is what `search` has found, if it is time for that."""
+    book, ids = open_book(), searched or {}
+    watched = _watched()
     for metric in metrics():
-        if metric.sweep is not None and metric.key in watched and (slow or not metric.slow):
-            found = list(metric.sweep())
-            for start in range(0, len(found), 1000):
-                observe(found[start : start + 1000], book=book)
+        if metric.sweep is None or metric.key not in watched or (metric.search is not None and metric.key not in ids):
+            continue
+        found = list(metric.sweep() if metric.search is None else metric.sweep(ids[metric.key]))
+        for start in range(0, len(found), 1000):
+            observe(found[start : start + 1000], book=book)
     book.save()
 
 

@@ -150,8 +150,8 @@ class Machine:
         """A Linux server's certificate of 90 days, renewed a month before its end; of a few only a week after it."""
         if not (self.system.server and self.system.family == "linux"):
             return []
-        every = (97 if self.draw(21) < 0.02 else 60) * DAY
-        shift = self.draw(22) * every
+        every = (97 if self.draw(50) < 0.02 else 60) * DAY
+        shift = self.draw(51) * every
         ends = datetime.fromtimestamp((at - shift) // every * every + shift + 90 * DAY, UTC)
         return [{"path": f"/etc/letsencrypt/live/{self.name}/fullchain.pem", "subject": f"{self.name}.{self.domain}",
                  "issuer": "Let's Encrypt, R11", "not_after": ends.isoformat(timespec="seconds").replace("+00:00", "Z"),
