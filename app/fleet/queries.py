@@ -1,7 +1,7 @@
 """What can be asked about computers."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.orm import joinedload
 from app.actors import Actor
 from app.database import contains, session
 from app.errors import NotFound, unknown_id
-from app.fleet.models import Computer, ComputerStatus, ComputerTag, InstalledSoftware, Inventory
+from app.fleet.models import Certificate, Computer, ComputerStatus, ComputerTag, InstalledSoftware, Inventory
 
 Scope = frozenset[str] | None
 _TOKEN = re.compile(r"(tag|os|status|tenant|user|serial):(\S+)")
@@ -248,6 +248,15 @@ def inventory_of(computer: Computer) -> Inventory:
     """Its inventory; an empty one when nothing has been found out yet."""
     row: Inventory | None = session().get(Inventory, computer.id)
     return row or Inventory(computer_id=computer.id, found={}, custom={})
+
+
+def certificates_of(uuids: Sequence[str] | None = None) -> Iterator[tuple[Any, list[Certificate]]]:
+    """Computers with certificates: rows with `id, uuid, name, tenant_id, ephemeral`, and these; of some public ids, or of all."""
+    columns = Computer.id, Computer.uuid, Computer.name, Computer.tenant_id, Computer.ephemeral
+    query = select(*columns, Inventory.found["certificates"].label("told")).join(Inventory, Inventory.computer_id == Computer.id)
+    for row in session().execute(query if uuids is None else query.where(Computer.uuid.in_(uuids))):
+        if row.told:
+            yield row, [Certificate.of(one) for one in row.told]
 
 
 def custom_of(ids: list[int]) -> dict[int, dict[str, Any]]:

@@ -1,11 +1,13 @@
 """How a computer is shown: as contract 002's server, contract 000's computer, and a row of the CSV."""
 
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, field_validator
 
+from app.clock import now
 from app.fleet.models import Computer, ComputerKind, ComputerStatus, Inventory
 from app.shapes import Answer, Body, Query
 
@@ -160,12 +162,25 @@ class Network(Answer):
     ip_addresses: list[str]
 
 
+class CertificateOut(BaseModel):
+    """A TLS certificate in a file of a computer, beyond contract 000. With an `error` it cannot be read now, and the rest is as
+    it was read last, or null."""
+
+    path: str
+    subject: str | None
+    issuer: str | None
+    not_after: datetime | None
+    days_left: float | None
+    error: str | None
+
+
 class ComputerDetails(ComputerOut):
-    """`GET /api/v1/computers/{id}`."""
+    """`GET /api/v1/computers/{id}`. `certificates` is null when its connector told nothing of any."""
 
     hardware: Hardware
     network: Network
     tags: list[str]
+    certificates: list[CertificateOut] | None
 
     @classmethod
     def with_inventory(cls, computer: Computer, inventory: Inventory) -> "ComputerDetails":
@@ -180,8 +195,13 @@ class ComputerDetails(ComputerOut):
                 memory_gb=_gib(hardware.get("memory_bytes")), disk_gb=_gib(hardware.get("disk_bytes")),
             ),
             network=Network(hostname=computer.hostname, domain=found.get("domain"), ip_addresses=addresses),
-            tags=computer.tags,
+            tags=computer.tags, certificates=_certificates(inventory),
         )  # fmt: skip
+
+
+def _certificates(inventory: Inventory) -> list[CertificateOut] | None:
+    moment, known = now(), inventory.certificates
+    return None if known is None else [CertificateOut(**asdict(one), days_left=one.days_left(moment)) for one in known]
 
 
 def _gib(size: int | None) -> float | None:

@@ -21,8 +21,8 @@ FILES = {
         queries drivers figures matching rollups sessions/events shelf silencing statistics
     """,
     "operations": """
-        operations artefacts book checker checks courier deadlines entries evaluation leases output partitions preview
-        readings reports requests retention saved sender sources undoing writer
+        operations artefacts book checker checks courier deadlines entries evaluation histories leases output partitions preview
+        readings replay reports requests retention saved sender sources undoing writer
     """,
     "schemas": """
         schemas authenticator bell conversation desk dispatcher driver engine execution export feed forms hub live
@@ -52,6 +52,8 @@ PURE = {
     "matching",
     "silencing",
     "preview",
+    "histories",
+    "replay",
     "entries",
     "book",
     "checks",
