@@ -162,7 +162,7 @@ class Network(Answer):
     ip_addresses: list[str]
 
 
-class CertificateOut(BaseModel):
+class CertificateOut(Answer):
     """A TLS certificate in a file of a computer, beyond contract 000. With an `error` it cannot be read now, and the rest is as
     it was read last, or null."""
 
