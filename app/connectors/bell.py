@@ -10,7 +10,9 @@ import time
 
 from flask import Flask
 
+from app.changes import watch_of
 from app.connectors.registry import registry_of
+from app.extensions import db
 from app.logging import get_logger
 
 TAIL_S = 0.1
@@ -59,11 +61,14 @@ class Listener:
 
     def _run(self) -> None:
         with self._app.app_context():
+            watch, committed = watch_of(db.engine), 0
             while True:
                 self._bell.wait(TAIL_S)
                 self._bell.clear()
-                if not len(registry_of(self._app)):
+                version = watch.version()
+                if not len(registry_of(self._app)) or (version == committed and self._seen != -1):
                     continue
+                committed = version
                 try:
                     self._look()
                 except Exception as error:  # the database may be away for a while; what waits goes on waiting
