@@ -1,6 +1,7 @@
 """Pages of runs: the list over all kinds, one run with its targets, and the log viewer."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 from flask import Response, make_response, redirect, render_template, request
@@ -21,6 +22,8 @@ from app.web.pages import NavItem
 
 CSV_COLUMNS = ("id", "kind", "title", "status", "reason", "requested_by", "created_at", "started_at", "finished_at", "seconds",
                "targets", "succeeded", "failed", "retry_of")  # fmt: skip
+
+MAX_FIND = 200
 
 pages.add_nav(NavItem("Work", "Runs", "runs.index", "player-play", Permission.FLEET_READ, "g r", queries.open_count,
                       count_key="open-runs", prefix="/runs/"))  # fmt: skip
@@ -85,7 +88,7 @@ def run(run_id: str) -> Response:
     who = access.actor()
     position = request.args.get("step", None, int)
     step = queries.get_step(found.id, queries.interesting_step(found.id) if position is None else position)
-    viewer = shown.viewer(found, step, who.tenant_ids)
+    viewer = shown.viewer(found, step, who.tenant_ids, *_place())
     if pages.is_fragment():
         response = make_response(viewer["run_head"])
     else:
@@ -129,11 +132,20 @@ def _step(run_id: str, position: int) -> tuple[Run, RunStep]:
 
 @bp.page("/runs/<run_id>/steps/<int:position>/", permission=Permission.FLEET_READ)
 def step(run_id: str, position: int) -> Response:
-    """The log viewer of one target; without HX-Request the run's page with it."""
-    found, one = _step(run_id, position)
+    """The log viewer of one target: its end, the lines around `line`, or those with the text `find`; without HX-Request the run's
+    page with it."""
+    (found, one), (line, find) = _step(run_id, position), _place()
     if not pages.is_fragment():
-        return make_response(redirect(f"/runs/{found.id}/?step={one.position}#output", 303))
-    return make_response(render_template("runs/_output.html", run=found, step=one, output=shown.tail(one)))
+        query = {"step": one.position} | ({"find": find} if find else {"line": line} if line else {})
+        anchor = f"L{line}" if line and not find else "output"
+        return make_response(redirect(f"/runs/{found.id}/?{urlencode(query)}#{anchor}", 303))
+    return make_response(render_template("runs/_output.html", run=found, step=one, output=shown.wanted(one, line, find)))
+
+
+def _place() -> tuple[int, str]:
+    """Which line somebody wants to see, and which text; numbers as people write them."""
+    line = request.args.get("line", "").replace(",", "").strip()
+    return int(line) if line.isdecimal() and len(line) < 10 else 0, request.args.get("find", "").strip()[:MAX_FIND]
 
 
 @bp.page("/runs/<run_id>/steps/<int:position>/log", permission=Permission.FLEET_READ)
