@@ -49,7 +49,7 @@ def check_secrets(secrets: Mapping[str, str], command: str, cwd: str | None) -> 
 
 
 def carry_secrets(secrets: Mapping[str, str], *, actor: Actor, vault: Vault) -> str:
-    """Secrets as a text that a page may hold while its person is asked whether really: encrypted, for an hour, for that person."""
+    """Secrets as a text that a page may hold while a person is asked whether really: encrypted, for an hour, for that person."""
     until = (now() + CARRIED_FOR).timestamp()
     return vault.encrypt(orjson.dumps({"for": actor.id, "until": until, "secrets": dict(secrets)}).decode())
 

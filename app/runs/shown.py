@@ -30,8 +30,8 @@ AT_ONCE = 50  # pieces that are searched before others have their turn
 
 @dataclass(frozen=True)
 class Output:
-    """Lines to show; `after` is the seq to go on from, `earlier`: more came before them, `later`: more after them, so that they are
-    no end that grows, `more`: more is there already. With `find` they are lines with that text, the first of `found`."""
+    """Lines to show; `after` is the seq to go on from, `earlier`: more came before them, `later`: more after them, so that they
+    are no end that grows, `more`: more is there already. With `find` they are lines with that text, the first of `found`."""
 
     lines: Sequence[Line]
     after: int
@@ -115,8 +115,8 @@ def new(step: RunStep, after: int) -> Output:
 
 
 def viewer(run: Run, step: RunStep, scope: live.Scope, line: int = 0, find: str = "") -> dict[str, Any]:
-    """What `runs/_now.html` and `runs/_output.html` need on a page: the live head with its `rev`, the step and what is `wanted` of
-    its output."""
+    """What `runs/_now.html` and `runs/_output.html` need on a page: the live head with its `rev`, the step and what is `wanted`
+    of its output."""
     state = live.snapshot(RUN, f"id={run.id}", scope)
     head = Markup("").join(live.rows(RUN, state.keys).values())
     return {"run_head": head, "run_rev": state.rev, "step": step, "output": wanted(step, line, find), "kind_can": _can(run)}

@@ -12,7 +12,7 @@ from app.clock import iso
 from app.errors import Invalid, NotFound
 from app.fleet.queries import get_computer
 from app.runs import artefacts, bp, drivers, queries, shown
-from app.runs.live import CHIPS, RUNS, STEP_CHIPS, STEPS, STEPS_PAGE, RunListQuery, seconds_of, steps_view
+from app.runs.live import CHIPS, FILES, RUNS, STEP_CHIPS, STEPS, STEPS_PAGE, RunListQuery, seconds_of, steps_view
 from app.runs.models import Run, RunStep, StepStatus
 from app.shapes import Fixed
 from app.web import access, bulk, csv, live, pages, saved
@@ -97,10 +97,23 @@ def run(run_id: str) -> Response:
             "runs/run.html", run=found, spec=orjson.loads(found.spec), may_command=may_command, page_title=found.title[:80],
             kind=drivers.label_of(found.kind), asked=drivers.template_of(found.kind), works=step.dispatch is None,
             target=drivers.noun_of(found.kind),
-            files=artefacts.of_run(found.id), may_delete=may_command and who.can(Permission.FLEET_WRITE),
-            **viewer, **_targets(found),
+            may_delete=may_command and who.can(Permission.FLEET_WRITE), **viewer, **_files(found), **_targets(found),
         ))  # fmt: skip
     response.headers["X-Rev"] = str(viewer["run_rev"])
+    return response
+
+
+def _files(found: Run) -> dict[str, Any]:
+    state = live.snapshot(FILES, f"id={found.id}", access.actor().tenant_ids)
+    return {"files": _joined(FILES, state), "files_rev": state.rev}
+
+
+@bp.page("/runs/<run_id>/files", permission=Permission.FLEET_READ)
+def files(run_id: str) -> Response:
+    """The rows of its files, for a list that missed a change."""
+    context = _files(queries.get_run(run_id, access.actor()))
+    response = make_response(context["files"])
+    response.headers["X-Rev"] = str(context["files_rev"])
     return response
 
 
