@@ -35,7 +35,12 @@ class CommandForm(FlaskForm):  # type: ignore[misc]
     queue = BooleanField(
         "Wait for it if it is offline", description="For up to 7 days; otherwise it fails when it cannot be sent"
     )
-    secrets = FieldList(FormField(SecretForm), "Secrets", min_entries=MAX_SECRETS, max_entries=MAX_SECRETS)
+    secrets = FieldList(FormField(SecretForm), "Secrets", max_entries=MAX_SECRETS)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        while len(self.secrets.entries) < MAX_SECRETS:  # `min_entries` would read those after a gap twice
+            self.secrets.append_entry()
 
     def validate_secrets(self, field: FieldList) -> None:
         """As the operation sees them, and each with its name."""
