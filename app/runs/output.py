@@ -40,6 +40,14 @@ def secrets_of(run: Run, vault: Vault) -> dict[str, str]:
     return orjson.loads(vault.decrypt(run.secrets)) if run.secrets else {}
 
 
+def secret_names(run: Run, vault: Vault) -> list[str]:
+    """The names of a run's secrets; none when they cannot be read."""
+    try:
+        return sorted(secrets_of(run, vault))
+    except VaultError:
+        return []
+
+
 def masker_of(run_id: str, vault: Vault) -> Masker | None:
     """What masks the output of a run; None when it has no secrets. Raises VaultError."""
     if run_id not in _maskers:

@@ -13,8 +13,10 @@ from app.actors import SYSTEM
 from app.clock import now
 from app.database import reading, session, unit_of_work
 from app.factory import settings_of, vault_of
+from app.live.hub import hub_of
 from app.runs import artefacts, drivers, queries
 from app.runs.leases import Keeper, adopt, claim, keep
+from app.runs.live import FILES
 from app.runs.models import Run, RunLog, RunStatus
 from app.runs.operations import begin
 from app.runs.retention import retain
@@ -195,6 +197,26 @@ def test_old_runs_go_with_all_that_belongs_to_them(cast: Cast) -> None:
         assert session().query(RunLog).count() == 20
         assert retain(timedelta(days=90), root) == 0
     assert cast.client("alice").get("/api/v1/audit?type=runs.purged").text.count("runs.purged") == 1
+
+
+def test_files_of_a_run_are_pushed_as_they_are_made(cast: Cast) -> None:
+    root, hub = settings_of(cast.app).data_dir, hub_of(cast.app)
+    with cast.app.app_context():
+        run = make_run(make_computer("pc", tenant_id=cast.acme))
+        state = hub.snapshot(FILES, FILES.parse(f"id={run}"), None)
+        assert state.keys == []
+        names = [f"<b>{number}.log" for number in range(102)]
+        for name in names:
+            with unit_of_work():
+                artefacts.store(root, run, None, name, b"data", "text/plain")
+        after = hub.snapshot(FILES, f"id={run}", None)
+        assert len(after.keys) == 102 and after.rev > state.rev, "the list's clock says that there is something new"
+        assert hub.snapshot(FILES, f"id={run}", frozenset({cast.globex})).keys == []
+    page = cast.browser("bob").get(f"/runs/{run}/").text
+    assert page.count('data-id="file-') == 102 and "_b_7.log" in page and "<b>" not in page
+    rows = cast.browser("rita").get(f"/runs/{run}/files")
+    assert rows.text.count("<li") == 102 and int(rows.headers["X-Rev"]) >= after.rev
+    assert cast.browser("charlie").get(f"/runs/{run}/files").status_code == 404
 
 
 def test_lines_have_numbers_that_last(cast: Cast) -> None:
