@@ -6,6 +6,7 @@ from typing import Any
 from app.actors import Actor, Permission
 from app.api_keys.queries import list_keys
 from app.auth.queries import list_users
+from app.fleet import queries as fleet
 from app.proxies import queries as proxies
 from app.runs import queries as runs
 from app.sessions.queries import active_sessions
@@ -41,10 +42,11 @@ def work(scope: frozenset[str] | None, moment: datetime) -> dict[str, Any] | Non
     return {"open": under_way, "ended": sum(ended.values()), "failed": bad, "rate": _rate(ended.get("succeeded", 0), bad)}
 
 
-def checklist(actor: Actor, computers: int) -> list[dict[str, Any]]:
-    """The steps of setting up, `{label, href, done}`; empty when all are done or the actor may not do them."""
+def checklist(actor: Actor) -> list[dict[str, Any]]:
+    """The steps of setting up, `{label, href, done}`, whatever tenant is chosen; empty when all are done or may not be done."""
     if not actor.can(Permission.USERS_WRITE):
         return []
+    computers = fleet.status_counts(fleet.ComputerFilter(scope=actor.tenant_ids))["total"]
     steps = [
         {"label": "See this machine live", "href": "/fleet/", "done": computers >= 1},
         {"label": "Add a second computer", "href": "/fleet/new", "done": computers >= 2},
