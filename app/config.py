@@ -124,7 +124,7 @@ class Settings(BaseSettings):
         if value.startswith(("postgres://", "postgresql://")):  # as contract 004 writes it
             value = "postgresql+psycopg://" + value.split("://", 1)[1]
         if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
-            raise ValueError("must begin with sqlite:/// or postgresql+psycopg://")
+            raise ValueError("must begin with sqlite:/// or postgresql://")
         return value
 
     @field_validator("redis_url")

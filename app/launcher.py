@@ -131,11 +131,12 @@ def port_is_taken(host: str, port: int) -> bool:
 
 
 def _greet(address: str, data: Path) -> None:
-    say(f"ready at {address}")
+    public = os.environ.get("BINNACLE_PUBLIC_URL", "").rstrip("/")
+    say(f"ready at {address}" + (f", for people at {public}" if public else ""))
     token = data / "setup-token"
     if token.exists():
         say("no admin yet; create the first one with this one-time link:")
-        print(f"\n    {address}/setup?token={token.read_text(encoding='utf-8').strip()}\n", flush=True)
+        print(f"\n    {public or address}/setup?token={token.read_text(encoding='utf-8').strip()}\n", flush=True)
     say("Ctrl-C ends it")
 
 

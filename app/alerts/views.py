@@ -107,7 +107,7 @@ def index() -> Response:
     if pages.is_fragment():
         response = make_response(render_template("alerts/_table.html", **context))
     else:
-        views = saved.tabs("alerts", "/alerts/", query)
+        views = saved.tabs("alerts", "/alerts/", query, first="Alerts")
         response = make_response(render_template("alerts/index.html", saved_views=views, page_title="Alerts", **context))
     response.headers["X-Rev"] = str(rev)
     return response

@@ -13,14 +13,8 @@ from wtforms import (
 from wtforms.validators import DataRequired, EqualTo, Length, Optional, Regexp
 
 from app.actors import Role
-from app.web.forms import choices
+from app.web.forms import ROLES
 
-ROLES = choices(
-    (Role.ADMIN.value, "Admin: everything"),
-    (Role.USER.value, "User: works the fleet"),
-    (Role.READONLY.value, "Read-only: watches"),
-    (Role.EXECUTOR.value, "Executor: runs commands and playbooks"),
-)
 _USERNAME = [DataRequired(), Length(3, 50), Regexp(r"^[\w.@+-]+$", message="Letters, digits and . _ @ + - only")]
 _EMAIL = [Length(max=254), Regexp(r"^[^@\s]{1,64}@[^@\s]+\.[^@\s.]{2,63}$", message="This is not an e-mail address")]
 _PASSWORD = [Length(8, 256, message="8 to 256 characters")]

@@ -91,6 +91,7 @@ def check_credentials(name: str, password: str, *, actor: Actor) -> User:
 def open_login(user: User, address: str | None, *, actor: Actor) -> str:
     """Sign a browser in; returns the token for its cookie."""
     token = secrets.token_urlsafe(32)
+    user.last_login = now()
     session().add(LoginSession(id=queries.digest(token), user_id=user.id, epoch=user.epoch, address=address))
     record("auth.login", actor, subject_of(user), way="browser")
     return token

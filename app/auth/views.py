@@ -18,6 +18,10 @@ from app.factory import settings_of
 from app.web import access, limits, pages
 from app.web.forms import refused, show_error
 
+SETUP_OVER = (
+    "It makes the first administrator, once. If there is one already, sign in; else take the link that the last start printed."
+)
+
 
 def setup_token_path() -> Path:
     """The file that holds the one-time token of the first-admin link; its absence means set-up is over."""
@@ -41,7 +45,7 @@ def login_page() -> Response | str:
     if access.actor().is_person:
         return respond(redirect(pages.local_target(request.args.get("next")), 303))
     form = LoginForm(next=request.args.get("next", ""))
-    return render_template("auth/login.html", form=form, page_title="Sign in")
+    return render_template("auth/login.html", form=form, page_title="Sign in", nobody=not queries.has_users())
 
 
 @bp.page("/login", permission=Permission.PUBLIC, methods=("POST",), begins_own_write=True)
@@ -74,7 +78,7 @@ def _setup_allowed(token: str) -> None:
     path = setup_token_path()
     wanted = path.read_text(encoding="utf-8").strip() if path.exists() else ""
     if not wanted or not hmac.compare_digest(wanted.encode(), token.encode()) or queries.has_users():
-        raise NotFound
+        raise NotFound("This link does not work", SETUP_OVER)
 
 
 @bp.page("/setup", permission=Permission.PUBLIC)

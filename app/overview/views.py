@@ -5,11 +5,12 @@ from typing import Any
 from flask import render_template
 
 from app.actors import Permission
+from app.clock import now
 from app.fleet import queries as fleet
 from app.fleet.queries import ComputerFilter
 from app.journal.queries import EntryFilter, page_of_entries
 from app.overview import bp
-from app.overview.queries import bots, checklist
+from app.overview.queries import bots, checklist, work
 from app.web import access, live, pages
 
 BUSIEST = "per_page=5&sort=-cpu&status=online"
@@ -30,8 +31,9 @@ def index() -> str:
         "alerts": _view("alerts", ALERTS, scope) if access.actor().can(Permission.ALERTS_READ) else None,
         "may_acknowledge": access.actor().is_person and access.actor().can(Permission.ALERTS_WRITE),
         "events": page_of_entries(EntryFilter(type="computer.*", tenant_ids=scope), 1, 8),
+        "work": work(scope, now()),
         "bots": bots(scope) if access.actor().can(Permission.SESSIONS_READ) else None,
-        "checklist": checklist(access.actor(), counts["total"]),
+        "checklist": checklist(access.actor()),
     }
     return render_template("overview/index.html", page_title="Overview", **context)
 

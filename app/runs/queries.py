@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from cachetools import TTLCache
@@ -141,6 +142,13 @@ def status_counts(wanted: RunFilter, *, fresh: bool = False) -> dict[str, int]:
         known |= {"total": sum(known.values()), "open": sum(known[status.value] for status in OPEN)}
         _counts[wanted] = known
     return known
+
+
+def ended_since(scope: Scope, moment: datetime) -> dict[str, int]:
+    """How many have ended since then, by status; statuses that none has are left out."""
+    columns: Any = select(Run.status, func.count(Run.id))
+    found = _where(columns, RunFilter(scope=scope)).where(Run.finished_at >= moment).group_by(Run.status)
+    return {status.value: n for status, n in session().execute(found)}
 
 
 _open: TTLCache[Scope, int] = TTLCache(maxsize=256, ttl=1)

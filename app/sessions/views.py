@@ -129,7 +129,7 @@ def index() -> Response:
     if pages.is_fragment():
         response = make_response(render_template("sessions/_table.html", **context))
     else:
-        views = saved.tabs("sessions", "/sessions/", query, everything=False)
+        views = saved.tabs("sessions", "/sessions/", query, first=None)
         only = urlencode({"tenant": query.tenant}) if query.tenant else ""
         response = make_response(render_template("sessions/index.html", saved_views=views, only=only,
                                                  page_title="Sessions", **context))  # fmt: skip

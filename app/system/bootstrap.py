@@ -13,13 +13,14 @@ from pathlib import Path
 import orjson
 from flask import Flask
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from app.actors import SYSTEM, Role
 from app.alerts.operations import make_default_rules
 from app.api_keys.operations import create_host_key, revoke_host_keys
 from app.auth.operations import create_user
 from app.auth.queries import has_users
-from app.config import Settings
+from app.config import ConfigError, Settings
 from app.database import begin_read, session, unit_of_work
 from app.extensions import db
 from app.factory import settings_of
@@ -65,7 +66,10 @@ def _alone(path: Path) -> Iterator[None]:
 def migrate(app: Flask) -> None:
     """Upgrade the schema to the newest revision, each step in a transaction of its own (RELIABILITY 28)."""
     directory = Path(app.config["MIGRATIONS_DIR"])
-    at, newest = schema_heads(directory)
+    try:
+        at, newest = schema_heads(directory)
+    except OperationalError as error:
+        raise ConfigError(f"the database of DATABASE_URL does not answer: {str(error.orig).strip()}") from error
     session().rollback()
     if at == newest:
         return

@@ -6,6 +6,7 @@ from app.actors import Permission
 from app.errors import DomainError, NotFound
 from app.tenants import bp, operations, queries
 from app.tenants.forms import TenantForm
+from app.tenants.models import Tenant
 from app.web import access, pages
 from app.web.forms import refused, show_error
 
@@ -33,6 +34,11 @@ def _context() -> dict[str, object]:
     return {"rows": rows, "page_title": "Tenants", "settings_tab": "tenants"}
 
 
+def _one(tenant: Tenant) -> dict[str, object]:
+    computers = operations.count_computers().get(tenant.id, 0)
+    return {"tenant": tenant, "computers": computers, "page_title": tenant.name, "settings_tab": "tenants"}
+
+
 @bp.page("/settings/tenants", permission=Permission.TENANTS_WRITE)
 def index() -> str:
     """All tenants with their computers."""
@@ -58,8 +64,7 @@ def create() -> Response:
 def edit(tenant_id: str) -> str:
     """The form to rename one."""
     tenant = queries.get_tenant(tenant_id, access.actor())
-    return render_template("tenants/edit.html", form=TenantForm(name=tenant.name), tenant=tenant, page_title=tenant.name,
-                           settings_tab="tenants")  # fmt: skip
+    return render_template("tenants/edit.html", form=TenantForm(name=tenant.name), **_one(tenant))
 
 
 @bp.page("/settings/tenants/<tenant_id>/edit", permission=Permission.TENANTS_WRITE, methods=("POST",))
@@ -75,7 +80,7 @@ def rename(tenant_id: str) -> Response:
         else:
             pages.toast("Tenant renamed")
             return make_response(redirect("/settings/tenants", 303))
-    return refused("tenants/edit.html", form, tenant=tenant, page_title="Rename tenant", settings_tab="tenants")
+    return refused("tenants/edit.html", form, **_one(tenant))
 
 
 @bp.page("/settings/tenants/<tenant_id>/delete", permission=Permission.TENANTS_WRITE)

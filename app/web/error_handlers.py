@@ -114,10 +114,11 @@ def _to_login() -> Response:
 
 
 def _page(error: DomainError, status: int, error_id: str) -> Response:
-    details = error.details or _HINTS.get(status)
+    bare = error.message in _BARE
+    details = error.details or (_HINTS.get(status) if bare or status != 404 else None)
     context: dict[str, Any] = {
         "status": status,
-        "message": _TITLES.get(status, error.message) if error.message in _BARE else error.message,
+        "message": _TITLES.get(status, error.message) if bare else error.message,
         "details": details,
         "errors": [{"name": row.name, "message": row.message} for row in getattr(error, "errors", [])],
         "request_id": error_id or g.get("request_id", ""),

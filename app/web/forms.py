@@ -9,6 +9,7 @@ from wtforms import BooleanField, StringField
 from wtforms.fields import SelectChoice
 from wtforms.validators import DataRequired, Length
 
+from app.actors import Role
 from app.errors import Conflict, DomainError, Invalid
 from app.extensions import db
 
@@ -21,6 +22,14 @@ def choices(*pairs: tuple[str, str]) -> list[SelectChoice]:
 def named(things: Iterable[Mapping[str, str]]) -> list[SelectChoice]:
     """The options for things with an `id` and a `name`, such as tenants."""
     return choices(*((thing["id"], thing["name"]) for thing in things))
+
+
+ROLES = choices(
+    (Role.ADMIN.value, "Admin: everything"),
+    (Role.USER.value, "User: works the fleet"),
+    (Role.READONLY.value, "Readonly: watches"),
+    (Role.EXECUTOR.value, "Executor: runs commands, reports sessions"),
+)
 
 
 class ViewForm(FlaskForm):  # type: ignore[misc]

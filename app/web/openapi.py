@@ -12,6 +12,10 @@ from app.web.routing import ApiRoute, Room
 
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _TEMPLATE = "#/components/schemas/{model}"
+DESCRIPTION = (
+    "Every JSON route of this server. Send an API key as `X-API-Key`, or a key or the token of `/api/auth/login` as"
+    " `Authorization: Bearer …`. Routes below `/api/v1` and those without a version give their errors in different shapes."
+)
 ERRORS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 413: "TooLarge", 422: "Unprocessable",
           429: "TooManyRequests", 503: "Unavailable"}  # fmt: skip
 _ERROR_BODY = {"type": "object", "description": "In the shape of the path's contract; see X-Request-ID for the log."}
@@ -28,7 +32,7 @@ def build(app: Flask, title: str, version: str) -> dict[str, Any]:
                 paths.setdefault(path, {})[route.method.lower()] = _operation(route, blueprint.name, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version, "description": "Every route of the five contracts that this server serves."},
+        "info": {"title": title, "version": version, "description": DESCRIPTION},
         "security": [{"bearer": []}, {"apiKey": []}],
         "paths": dict(sorted(paths.items())),
         "components": {

@@ -51,10 +51,11 @@ def set_store(store: Store) -> None:
     _stores[:] = [store]
 
 
-def tabs(name: str, path: str, query: ListQuery, *, everything: bool = True) -> tuple[Fixed[str, Any], ...]:
-    """The tabs over a list: all of it, then what the person has saved and what others share."""
+def tabs(name: str, path: str, query: ListQuery, *, first: str | None = "All") -> tuple[Fixed[str, Any], ...]:
+    """The tabs over a list: all of it under the name `first` (None: not at all), then what the person has saved and what
+    others share."""
     current = query.canonical(paging=False)
-    found = [Fixed(name="All", href=path, active=not current)] if everything else []
+    found = [Fixed(name=first, href=path, active=not current)] if first else []
     for view in _stores[0].choices(name, access.actor().user_id or ""):
         found.append(Fixed(name=view.name, href=f"{path}?{view.query}", active=current == view.query))
     return tuple(found)

@@ -2,6 +2,9 @@
 
 const swagger = document.getElementById("swagger-ui");
 if (swagger) {
+  const paint = () => document.documentElement.classList.toggle("dark-mode", document.documentElement.dataset.bsTheme === "dark");
+  document.addEventListener("bn:theme", paint);
+  paint();
   SwaggerUIBundle({
     url: swagger.dataset.spec,
     domNode: swagger,

@@ -116,5 +116,11 @@ for (const name of ["live:patched", "live:moved"]) {
     if (list) refresh(list);
   });
 }
+// On a phone tabs and chips scroll sideways: the one that is shown comes into sight.
+for (const here of document.querySelectorAll(":is(.bn-tabs, .bn-chips) [aria-current]")) {
+  const row = here.closest("ul");
+  if (row) row.scrollLeft += here.getBoundingClientRect().left - row.getBoundingClientRect().left - 48;
+}
+
 // A browser restores ticks when it goes back.
 addEventListener("pageshow", () => document.querySelectorAll(".bn-list").forEach(refresh));
