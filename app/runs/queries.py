@@ -207,12 +207,17 @@ def steps_by_ids(ids: Iterable[int]) -> dict[int, RunStep]:
 
 
 def interesting_step(run_id: str) -> int:
-    """The position of the step whose output somebody wants to see first: one that has failed, else the one that a worker executes
-    or has executed last, else the first."""
-    mine = RunStep.run_id == run_id
-    failed = session().scalar(select(func.min(RunStep.position)).where(mine, RunStep.status == StepStatus.FAILED))
-    begun = select(func.max(RunStep.position)).where(mine, RunStep.dispatch.is_(None), RunStep.started_at.is_not(None))
-    return int(failed if failed is not None else session().scalar(begun) or 0)
+    """The position of the step whose output somebody wants to see first: one that has failed, best one that has printed something;
+    else the one that a worker executes or has executed last, else the first computer that has begun, else the first."""
+    begun, failed = RunStep.started_at.is_not(None), RunStep.status == StepStatus.FAILED
+    first, last = func.min(RunStep.position), func.max(RunStep.position)
+    for position, those in (
+        (first, failed & (RunStep.log_bytes > 0)), (first, failed), (last, begun & RunStep.dispatch.is_(None)), (first, begun)
+    ):  # fmt: skip
+        found = session().scalar(select(position).where(RunStep.run_id == run_id, those))
+        if found is not None:
+            return int(found)
+    return 0
 
 
 _PIECE = (RunLog.seq, RunLog.stream, RunLog.text, RunLog.line, RunLog.joined, RunLog.at)
