@@ -207,7 +207,7 @@ def steps_by_ids(ids: Iterable[int]) -> dict[int, RunStep]:
 
 
 def interesting_step(run_id: str) -> int:
-    """The position of the step whose output somebody wants to see first: one that has failed, best one that has printed something;
+    """The position of the step whose output somebody wants to see first: one that failed, best one that has printed something;
     else the one that a worker executes or has executed last, else the first computer that has begun, else the first."""
     begun, failed = RunStep.started_at.is_not(None), RunStep.status == StepStatus.FAILED
     first, last = func.min(RunStep.position), func.max(RunStep.position)
