@@ -229,9 +229,15 @@ def output_after(step_id: int, seq: int, limit: int) -> list[Piece]:
     return [Piece(*row) for row in session().execute(query.order_by(RunLog.seq).limit(limit))]
 
 
-def seq_of_line(step_id: int, line: int) -> int:
-    """The seq of the piece in which a line begins; 0 when none does."""
-    return session().scalar(select(func.max(RunLog.seq)).where(RunLog.step_id == step_id, RunLog.line < line)) or 0
+def seq_of_line(step: RunStep, line: int) -> int:
+    """The seq of the piece in which a line begins: the last one before which fewer lines were begun. 0 when there is none."""
+    low, high = 0, step.log_seq
+    while low < high:  # both rise together, so a few questions find it among any number of pieces
+        middle = (low + high + 1) // 2
+        query = select(RunLog.line).where(RunLog.step_id == step.id, RunLog.seq >= middle).order_by(RunLog.seq).limit(1)
+        begun = session().scalar(query)
+        low, high = (middle, high) if begun is not None and begun < line else (low, middle - 1)
+    return low
 
 
 def output_tail(step_id: int, lines: int, characters: int, upto: int | None = None) -> tuple[list[Piece], bool]:
