@@ -1,8 +1,11 @@
 """`binnacle backup` and `binnacle restore` (RELIABILITY 28): one file with all there is, taken while everything runs.
 
 A tar with `manifest.json`, the database and what else lies in the data directory. SQLite is copied by its backup API, in one
-step of one read transaction; PostgreSQL by `pg_dump`. What sealed secrets are encrypted with (`secret-key`) is in it unless it
-is left out, so whoever has the file has the secrets: keep it as you keep those.
+step of one read transaction; PostgreSQL by `pg_dump`. What sealed secrets are encrypted with (`secret-key`) and the key of this
+machine's connector are in it unless they are left out, so whoever has the file has the secrets: keep it as you keep those.
+
+Restored on the same machine, the connector goes on as the computer that it was; on another machine the start sees that
+(`system.bootstrap.leave_other_machine`) and enrols that machine as itself.
 """
 
 import hashlib
@@ -28,7 +31,8 @@ from app.system.queries import known_revisions
 FORMAT = 1
 MANIFEST = "manifest.json"
 DATABASE = {"sqlite": "database.sqlite", "postgresql": "database.pgdump"}
-SECRET_FILES = ("secret-key", "secret-key.previous")
+SECRET_FILES = ("secret-key", "secret-key.previous", "connector.json")
+OF_BEFORE = ("setup-token", "connector", "connector.json", "this-computer")  # do not fit to another database
 # What is made anew or belongs to this machine alone: the database itself, the doorbell, locks, this machine's spool.
 LEFT_OUT = (
     "binnacle.db",
@@ -238,7 +242,7 @@ def _swap_in(data: Path, database: Path | None, work: Path) -> Path | None:
     old = [data / path.name for path in fresh]
     if database is not None:
         old += [database.with_name(database.name + end) for end in ("", "-wal", "-shm")]
-    for path in (*old, data / "setup-token", data / "connector"):
+    for path in dict.fromkeys([*old, *(data / name for name in OF_BEFORE)]):
         if path.exists():
             shutil.move(path, aside / path.name)
     for path in fresh:

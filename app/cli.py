@@ -89,7 +89,7 @@ def create_key(name: str, role: str, rate_limit: int | None) -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@click.option("--without-secret", is_flag=True, help="Leave out the file that sealed secrets are encrypted with")
+@click.option("--without-secret", is_flag=True, help="Leave out the key of sealed secrets and that of this machine's connector")
 def backup(file: Path | None, without_secret: bool) -> None:
     """Write everything into one file, while Binnacle runs."""
     from app import create_app

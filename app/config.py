@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     alerts_days: int = Field(90, ge=1, le=3650, alias="BINNACLE_ALERTS_DAYS")
     proxy_check_url: str = Field("https://api.ipify.org/?format=json", alias="BINNACLE_PROXY_CHECK_URL")
     proxy_check_minutes: int = Field(0, ge=0, le=10080, alias="BINNACLE_PROXY_CHECK_MINUTES")
+    deliveries_waiting: int = Field(10_000, ge=100, le=1_000_000, alias="BINNACLE_DELIVERIES_WAITING")
     worker_runs: int = Field(4, ge=1, le=64, alias="BINNACLE_WORKER_RUNS")
     runs_days: int = Field(90, ge=1, le=3650, alias="BINNACLE_RUNS_DAYS")
     export_stalled_s: int = Field(60, ge=1, le=3600, alias="BINNACLE_EXPORT_STALLED_SECONDS")

@@ -1,8 +1,10 @@
 """A real server for tests: gunicorn as the product runs it, on a free loopback port, with a database of its own."""
 
+import atexit
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +42,66 @@ def eventually(what: Callable[[], Any], seconds: float = 20.0, why: str = "it ne
     return value
 
 
+@cache
+def first_start(database: str) -> tuple[Path, str | None, str]:
+    """What a first start leaves, made once for each test process: the data directory and the database, to be copied, and the
+    admin's key."""
+    data = Path(tempfile.mkdtemp(prefix="binnacle-test-first-"))
+    atexit.register(shutil.rmtree, data, ignore_errors=True)
+    name = f"binnacle_first_{os.getpid()}" if database == "postgresql" else None
+    env = environment(data, 1) | ({"DATABASE_URL": f"{POSTGRES}/{name}"} if name else {})
+    if name:
+        administer(f"CREATE DATABASE {name}")
+        atexit.register(administer, f"DROP DATABASE {name}")
+    done = subprocess.run([sys.executable, "-c", FIRST_START], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return data, name, done.stdout.strip()
+
+
+FIRST_START = """
+from app import create_app
+from app.actors import SYSTEM, Role
+from app.api_keys.operations import create_integration_key
+from app.database import unit_of_work
+from app.extensions import db
+from app.system.bootstrap import prepare
+app = create_app()
+prepare(app)
+with app.app_context():
+    with unit_of_work():
+        print(create_integration_key("tests", Role.ADMIN, actor=SYSTEM, rate_limit=1_000_000)[1])
+    db.engine.dispose()
+"""
+
+
+def administer(statement: str) -> None:
+    """Create or drop a database."""
+    with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def environment(data: Path, port: int) -> dict[str, str]:
+    """What the product is told by its environment."""
+    return {
+        "PATH": os.environ["PATH"], "HOME": str(data), "PYTHONPATH": str(ROOT), "BINNACLE_BIND": f"127.0.0.1:{port}",
+        "BINNACLE_DATA_DIR": str(data), "BINNACLE_LOCAL_CONNECTOR": "0", "BINNACLE_ADMIN_USERNAME": ADMIN,
+        "BINNACLE_ADMIN_PASSWORD": PASSWORD, "BINNACLE_LOG_FORMAT": "json",
+    }  # fmt: skip
+
+
 class Server:
     """Web process (and worker, when asked) with an admin whose name is ADMIN; `key` is an admin's API key."""
 
-    def __init__(self, database: str = "sqlite", *, worker: bool = False, redis: bool = False, **environment: str) -> None:
+    def __init__(self, database: str = "sqlite", *, worker: bool = False, redis: bool = False, **settings: str) -> None:
         self.data = Path(tempfile.mkdtemp(prefix="binnacle-test-"))
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database_name = f"binnacle_served_{os.getpid()}_{self.port}" if database == "postgresql" else None
-        self.env = {
-            "PATH": os.environ["PATH"], "HOME": str(self.data), "PYTHONPATH": str(ROOT), "BINNACLE_BIND": f"127.0.0.1:{self.port}",
-            "BINNACLE_DATA_DIR": str(self.data), "BINNACLE_LOCAL_CONNECTOR": "0", "BINNACLE_ADMIN_USERNAME": ADMIN,
-            "BINNACLE_ADMIN_PASSWORD": PASSWORD, "BINNACLE_LOG_FORMAT": "json",
-        } | environment  # fmt: skip
+        self.env = environment(self.data, self.port) | settings
+        first, template, self.key = first_start(database)
+        shutil.copytree(first, self.data, dirs_exist_ok=True)
         if self.database_name:
-            with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {self.database_name}")
+            administer(f"CREATE DATABASE {self.database_name} TEMPLATE {template}")
             self.env["DATABASE_URL"] = f"{POSTGRES}/{self.database_name}"
         if redis:
             own = 8 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8  # each test process counts its own limits
@@ -67,7 +114,6 @@ class Server:
             self.start()
             if worker:
                 self.start_worker()
-            self.key = self.command("keys", "create", "--role", "admin", "--name", "tests", "--rate-limit", "1000000").strip()
         except BaseException:
             self.stop()
             raise
@@ -128,8 +174,7 @@ class Server:
                 process.wait()
         self.log.close()
         if self.database_name:
-            with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as connection:
-                connection.execute(f"DROP DATABASE {self.database_name} WITH (FORCE)")
+            administer(f"DROP DATABASE {self.database_name} WITH (FORCE)")
 
     def computer(self, name: str = "web-1", **fields: Any) -> tuple[str, str]:
         """A computer and its host key: (public id, secret)."""

@@ -73,6 +73,25 @@ def _context(ids: Sequence[str], title: str) -> dict[str, Any]:
     return {"fields": carried, "targets": LIST.shown(ids), "total": len(ids), "back": LIST.back(), "page_title": title}
 
 
+def _one(alert_id: str, title: str) -> dict[str, Any]:
+    """The same for one alert, whose page comes next."""
+    row = queries.get_alert(alert_id, access.actor())
+    back = f"/alerts/{row.id}/"
+    return {
+        "fields": {"ids": [row.id], "next": back},
+        "targets": _targets([row.id]),
+        "total": 1,
+        "back": back,
+        "page_title": title,
+    }
+
+
+@bp.page("/alerts/<alert_id>/acknowledge", permission=Permission.ALERTS_WRITE)
+def note_for_one(alert_id: str) -> str:
+    """The form to acknowledge one alert with a note."""
+    return render_template("alerts/acknowledge.html", form=NoteForm(formdata=None), **_one(alert_id, "Acknowledge an alert"))
+
+
 @bp.page("/alerts/bulk/acknowledge", permission=Permission.ALERTS_WRITE, methods=("POST",))
 def acknowledge_selected() -> Response:
     """Ask for a note, then take them in hand."""
@@ -122,10 +141,7 @@ def reopen_selected() -> Response:
 @bp.page("/alerts/<alert_id>/silence", permission=Permission.ALERTS_WRITE)
 def silence_one(alert_id: str) -> str:
     """The form to silence what one alert is about."""
-    row = queries.get_alert(alert_id, access.actor())
-    context = {"fields": {"ids": [row.id], "next": f"/alerts/{row.id}/"}, "targets": _targets([row.id]), "total": 1,
-               "back": f"/alerts/{row.id}/", "page_title": "Silence an alert"}  # fmt: skip
-    return render_template("alerts/silence.html", form=SilenceForm(formdata=None), **context)
+    return render_template("alerts/silence.html", form=SilenceForm(formdata=None), **_one(alert_id, "Silence an alert"))
 
 
 @bp.page("/alerts/bulk/silence", permission=Permission.ALERTS_WRITE, methods=("POST",))
@@ -145,7 +161,7 @@ def silence_selected() -> Response:
         return refused("alerts/silence.html", form, **context)
     values = {"starts_at": now(), "ends_at": form.end(now()), "reason": form.reason.data or ""}
     try:
-        made = [operations.create_silence(values | scope, actor=access.actor()).id for scope in scopes]
+        made = [row.id for row in operations.create_silences([values | one for one in scopes], actor=access.actor())]
     except DomainError as error:
         show_error(form, error)
         return refused("alerts/silence.html", form, **context)

@@ -35,7 +35,8 @@ class About:
 
 @dataclass(frozen=True)
 class Observation:
-    """A value of a metric, as of `at` (ms). `said` is a line for a person instead of the metric's own."""
+    """A value of a metric, as of `at` (ms); NaN: it cannot be told now. `said` is a line for a person instead of the
+    metric's own. Rules with the same `argument` go by it."""
 
     metric: str
     about: About
@@ -45,13 +46,19 @@ class Observation:
     argument: str | None = None
 
 
+Current = Mapping[tuple[str, str | None], tuple[float, str]]
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric. `lowest` and `highest` bound what a limit may be; `limit`, `comparison` and `severity` are what a rule has that
-    does not say them. `arguments` says what `argument` may be: "" nothing, "path" a disk's path, else words with | between.
+    does not say them. `arguments` says what `argument` may be: "" nothing, "path" a file's or a disk's path, else words with |
+    between; `narrowed` is the label with one.
     `least_for_s` is the shortest time that its limits must be crossed. `words` are what levels 0, 1, 2 … are called.
 
-    `current` gives the values of subjects now (None: it exists no more); `sweep` every observation that may be bad now.
+    `current` gives what subjects are like now, by (subject, argument) as (value, line for a person or ""); what is missing exists
+    no more. `sweep` gives every observation that may be bad now. What changes by the day has a `search` for the ids of subjects
+    that may be bad: it is made once an hour, before anything is locked, and `sweep` is given what it found.
     """
 
     key: str
@@ -65,11 +72,17 @@ class Metric:
     comparison: Comparison = Comparison.GT
     severity: Severity = Severity.WARNING
     arguments: str = ""
+    narrowed: str = "{label} {argument}"
     least_for_s: int = 0
     expires_s: int = 0
     words: tuple[str, ...] = ()
-    current: Callable[[Sequence[str]], Mapping[str, float | None]] | None = field(default=None, compare=False)
-    sweep: Callable[[], Iterable[Observation]] | None = field(default=None, compare=False)
+    current: Callable[[Sequence[str]], Current] | None = field(default=None, compare=False)
+    sweep: Callable[..., Iterable[Observation]] | None = field(default=None, compare=False)
+    search: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
+
+    def named(self, argument: str | None) -> str:
+        """Its label, with what narrows it."""
+        return self.narrowed.format(label=self.label, argument=argument) if argument else self.label
 
     def shown(self, value: float | None) -> str:
         """A value with its unit."""
@@ -82,6 +95,8 @@ class Metric:
                 if value >= size:
                     return f"{value / size:.1f} {name}"
         number = f"{value:,.1f}".removesuffix(".0")
+        if self.unit == "days" and number == "1":
+            return "1 day"
         return f"{number} {self.unit}" if self.unit else number
 
 

@@ -48,7 +48,7 @@ def check_threshold(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name(metric: Metric, argument: str | None, comparison: Comparison, limit: float | None) -> str:
-    label = f"{metric.label} {argument}" if argument else metric.label
+    label = metric.named(argument)
     return f"{label} {metric.words[-1]}" if metric.words else f"{label} {comparison.sign} {metric.shown(limit)}"
 
 

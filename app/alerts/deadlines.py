@@ -3,22 +3,23 @@ that no longer apply. Deadlines are stored on the rows, so a restart loses none,
 workers."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from math import isnan
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from app.alerts.book import Book, open_book
-from app.alerts.catalogue import About, Source, metric_of
+from app.alerts.catalogue import About, Source, metric_of, metrics
 from app.alerts.entries import Entry
 from app.alerts.evaluation import is_fresh, settle
 from app.alerts.matching import applies, reader, tags_of
 from app.alerts.models import Alert, AlertStatus, Silence, Threshold
 from app.alerts.rules import Rule, Verdict, decide, step
 from app.alerts.silencing import Muter
-from app.alerts.sources import sweep, values_now
+from app.alerts.sources import search, sweep, values_now
 from app.clock import now, to_ms
-from app.database import session, unit_of_work
+from app.database import reading, session, unit_of_work
 from app.fleet.models import Computer, ComputerStatus
 from app.fleet.operations import PLACEMENT
 from app.journal.queries import clock
@@ -28,6 +29,7 @@ from app.metrics.queries import latest
 CHUNK = 500
 SOON = timedelta(seconds=10)
 RECONCILE_S = 60
+SLOWLY = timedelta(hours=1)
 _ALERTS: Any = Alert.__table__
 
 
@@ -40,6 +42,20 @@ def settle_due() -> int:
         if found < CHUNK:
             break
     return looked
+
+
+def next_due() -> datetime | None:
+    """When the next alert is to be settled."""
+    found: datetime | None = session().scalar(
+        select(Alert.due_at).where(Alert.live, Alert.due_at.is_not(None)).order_by(Alert.due_at).limit(1)
+    )
+    return found
+
+
+def next_turn() -> datetime | None:
+    """When the next silence begins or ends."""
+    found: datetime | None = session().scalar(select(func.min(Silence.due_at)))
+    return found
 
 
 def _is_due() -> bool:
@@ -95,13 +111,13 @@ def _states_due(book: Book, key: str, entries: Sequence[Entry], rules: dict[str,
         if rule is None:
             book.resolve(entry, "threshold_changed")
             continue
-        value = entry.value if current is None else current.get(entry.subject_id)
-        if value is None:
+        found = (entry.value, "") if current is None else current.get((entry.subject_id, rule.argument))
+        if found is None or found[0] is None:
             book.resolve(entry, "subject_gone")
             continue
-        state = entry.state()
+        state, value = entry.state(), found[0]
         step(rule, state, at, value)
-        settle(book, rule, about_of(entry), entry, state, at, value)
+        settle(book, rule, about_of(entry), entry, state, at, None if isnan(value) else value, said=found[1])
 
 
 def _sampled_due(book: Book, entries: Sequence[Entry], rules: dict[str, Rule]) -> None:
@@ -195,6 +211,12 @@ class Reconciler:
     def __init__(self) -> None:
         self._seen: int | None = None
         self._at = now()
+        self._searched_seen: int = 0
+        self._searched_at: datetime | None = None
+
+    def next_run(self) -> datetime:
+        """When it looks again although nothing has changed."""
+        return self._at + timedelta(seconds=RECONCILE_S)
 
     def run(self) -> None:
         """One look."""
@@ -204,9 +226,21 @@ class Reconciler:
             return
         with unit_of_work():
             reconcile()
+        with reading():
+            found = search() if (searches := self._is_time_to_search(moment)) else {}
         with unit_of_work():
-            sweep()
+            sweep(found)
         self._seen, self._at = seen, moment
+        if searches:
+            self._searched_seen, self._searched_at = seen, moment
+
+    def _is_time_to_search(self, moment: datetime) -> bool:
+        """Whether to look for what changes by the day: rules about that are new, or the last look is an hour old."""
+        keys = [metric.key for metric in metrics() if metric.search is not None]
+        newest = session().scalar(select(func.max(Threshold.version)).where(Threshold.enabled, Threshold.metric.in_(keys)))
+        if newest is None:
+            return False
+        return self._searched_at is None or newest > self._searched_seen or moment >= self._searched_at + SLOWLY
 
 
 def reconcile() -> None:

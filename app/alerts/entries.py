@@ -89,7 +89,7 @@ def describe(metric: str, argument: str | None, comparison: Comparison, value: f
     known = metric_of(metric)
     if known is None:
         return f"{metric} {value}"
-    label = f"{known.label} {argument}" if argument else known.label
+    label = known.named(argument)
     if known.words:
         word = known.shown(value)
         return label if word == label.lower() else f"{label} {word}"

@@ -5,6 +5,7 @@ A computer whose samples cross no limit and that has no open alert costs a few c
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import isnan
 from typing import Any
 
 from app.alerts.book import CLOCK, Book, open_book
@@ -155,7 +156,7 @@ def observe(observations: Sequence[Observation], *, book: Book | None = None) ->
             kept.load_about(kind, [one.about.id for one, _ in wanted if one.about.kind == kind])
         for one, mine in wanted:
             for rule in mine:
-                if rule.argument in (None, one.argument):
+                if rule.argument == one.argument:
                     _observe_one(kept, rule, one, is_event=metric is not None and metric.source is Source.EVENT)
     return len(kept.save()) if book is None else 0
 
@@ -166,7 +167,7 @@ def _observe_one(book: Book, rule: Rule, one: Observation, *, is_event: bool) ->
     if is_event and state.is_active:
         return  # told already
     step(rule, state, one.at, one.value)
-    settle(book, rule, one.about, entry, state, one.at, one.value, said=one.said)
+    settle(book, rule, one.about, entry, state, one.at, None if isnan(one.value) else one.value, said=one.said)
     made = book.find(rule, one.about)
     metric = metric_of(one.metric)
     if is_event and made is not None and metric is not None and made.status is AlertStatus.ACTIVE and metric.expires_s:

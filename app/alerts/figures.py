@@ -44,17 +44,23 @@ def threshold_counts(ids: Sequence[str], scope: Scope) -> dict[str, tuple[int, i
     return found
 
 
-def scope_names(rows: Iterable[Any]) -> dict[tuple[str, str], str]:
-    """(kind, id) → name of what rules or silences are about: computers, tenants, rules."""
+def scope_names(rows: Iterable[Any], scope: Scope) -> dict[tuple[str, str], str]:
+    """(kind, id) → name of what rules or silences are about: computers, tenants, rules; within the scope, since a computer may
+    have moved to another tenant after a rule was made for it. Rules for all tenants have a name for everybody."""
     wanted: dict[ScopeKind, set[str]] = {}
     for row in rows:
         wanted.setdefault(row.scope, set()).add(row.scope_id or "")
     found: dict[tuple[str, str], str] = {}
-    for kind, key, name in ((ScopeKind.COMPUTER, Computer.uuid, Computer.name), (ScopeKind.TENANT, Tenant.id, Tenant.name),
-                            (ScopeKind.THRESHOLD, Threshold.id, Threshold.name)):  # fmt: skip
-        ids = sorted(wanted.get(kind, ()))
+    for kind, key, name, owner in (
+        (ScopeKind.COMPUTER, Computer.uuid, Computer.name, Computer.tenant_id),
+        (ScopeKind.TENANT, Tenant.id, Tenant.name, Tenant.id),
+        (ScopeKind.THRESHOLD, Threshold.id, Threshold.name, Threshold.tenant_id),
+    ):
+        ids, query = sorted(wanted.get(kind, ())), select(key, name)
+        if scope is not None:
+            query = query.where(owner.in_(scope) | owner.is_(None))
         for start in range(0, len(ids), 1000):
-            named = session().execute(select(key, name).where(key.in_(ids[start : start + 1000])))
+            named = session().execute(query.where(key.in_(ids[start : start + 1000])))
             found |= {(kind.value, row[0]): row[1] for row in named}
     return found
 

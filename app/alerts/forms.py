@@ -37,13 +37,13 @@ class ChoiceField(SelectField):  # type: ignore[misc]
 
 
 class NumberField(FloatField):  # type: ignore[misc]
-    """A number; `90 %` and `1,000` are numbers too."""
+    """A number; `90 %`, `14 days` and `1,000` are numbers too."""
 
     data: float | None
 
     def process_formdata(self, valuelist: list[str]) -> None:
         text = (valuelist[0] if valuelist else "").replace(",", "").strip()
-        number = re.fullmatch(r"([+-]?[\w.+-]+?)\s*(%|[a-zA-Z]+/s)?", text)
+        number = re.fullmatch(r"([+-]?[\w.+-]+?)\s*(%|[a-zA-Z]+/s|d(?:ays?)?)?", text)
         try:
             self.data = float(number[1] if number else text) if text else None
         except ValueError:
@@ -175,9 +175,20 @@ class ThresholdForm(ScopeForm):
     include_ephemeral = BooleanField("Also about computers that may come and go")
     enabled = BooleanField("Switched on", default=True)
 
+    def turn(self, metric: Metric) -> None:
+        """Another metric was chosen. If it is bad on the other side, what was typed is not about it: its usual limit instead."""
+        if metric.words or self.comparison.data == metric.comparison.value:
+            return
+        self.comparison.data = metric.comparison.value
+        for field, value in ((self.warning_value, metric.limit), (self.critical_value, None), (self.recovery_value, None)):
+            field.data, field.raw_data = value, None
+
     def fit(self, metric: Metric) -> None:
         """Make the fields those of a metric."""
         unit = SHOWN_IN.get(metric.unit, (metric.unit, 1.0))[0]
+        if metric.key == "certificate":
+            self.path.label.text = "Certificate"
+            self.path.description = "The path of its file, as the computer's page shows it; empty: the first of all to end"
         for field in (self.warning_value, self.critical_value, self.recovery_value):
             field.label.text = f"{field.label.text}, {unit}" if unit else field.label.text
         levels = [(str(level - 1), word.capitalize() + (" or worse" if level < len(metric.words) - 1 else ""))

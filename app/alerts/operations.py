@@ -187,11 +187,22 @@ def _say(type_: str, row: Silence, actor: Actor) -> None:
 
 def create_silence(values: dict[str, Any], *, actor: Actor) -> Silence:
     """Make a silence or window of columns of Silence; open alerts within it are muted at once. Raises Invalid, Forbidden."""
-    book = open_book()
-    row = Silence(**(check_silence(values) | place(values, actor)), created_by=actor.name[:200], version=tick(CLOCK))
-    row.due_at = row.next_change(book.moment)
-    session().add(row)
-    return _announce(book, row, "silence.created", actor)
+    return create_silences([values], actor=actor)[0]
+
+
+def create_silences(wanted: Sequence[dict[str, Any]], *, actor: Actor) -> list[Silence]:
+    """Make several, and mute what is open once for all of them. Raises as `create_silence`; then none is made."""
+    book, made = open_book(), []
+    for values in wanted:
+        row = Silence(**(check_silence(values) | place(values, actor)), created_by=actor.name[:200], version=tick(CLOCK))
+        row.due_at = row.next_change(book.moment)
+        made.append(row)
+    session().add_all(made)
+    session().flush()
+    for row in made:
+        _say("silence.created", row, actor)
+    _mute(book)
+    return made
 
 
 def update_silence(row: Silence, changes: dict[str, Any], *, actor: Actor) -> Silence:
@@ -204,30 +215,36 @@ def update_silence(row: Silence, changes: dict[str, Any], *, actor: Actor) -> Si
     for name, value in (check_silence(values) | placed).items():
         setattr(row, name, value)
     row.version, row.due_at = tick(CLOCK), row.next_change(book.moment)
-    return _announce(book, row, "silence.updated", actor)
-
-
-def _announce(book: Book, row: Silence, type_: str, actor: Actor) -> Silence:
     session().flush()
-    _say(type_, row, actor)
-    mute_anew(book)
-    book.save()
+    _say("silence.updated", row, actor)
+    _mute(book)
     return row
 
 
 def delete_silence(row: Silence, *, actor: Actor) -> None:
     """Delete one, which ends it; what it muted and is still active is told. Raises Forbidden."""
+    delete_silences([row], actor=actor)
+
+
+def delete_silences(rows: Sequence[Silence], *, actor: Actor) -> None:
+    """Delete several, and look once at what they muted. Raises Forbidden; then none is deleted."""
     book = open_book()
-    refuse_wider(row.tenant_id, actor)
+    for row in rows:
+        refuse_wider(row.tenant_id, actor)
     tick(CLOCK)
-    _say("silence.deleted", row, actor)
-    session().delete(row)
+    for row in rows:
+        _say("silence.deleted", row, actor)
+        session().delete(row)
     session().flush()
+    _mute(book)
+
+
+def _mute(book: Book) -> None:
     mute_anew(book)
     book.save()
 
 
-# -- computers that go, alerts that are old ----------------------------------------------------------------------------
+# -- computers and tenants that go, alerts that are old ------------------------------------------------------------------
 
 
 def close_for_computers(ids: Sequence[int]) -> None:
@@ -247,6 +264,17 @@ def close_for_computers(ids: Sequence[int]) -> None:
                 session().delete(row)
     book.save()
     tick(PLACEMENT)
+
+
+def close_for_tenant(tenant_id: str, actor: Actor) -> None:
+    """The hook of `tenants.operations.delete_tenant`: its rules and silences go with it, and what is open about it is over."""
+    book = open_book()
+    for entry in book.load(_ALERTS.c.tenant_id == tenant_id):
+        book.resolve(entry, "subject_gone", actor=actor)
+    book.save()
+    for row in list(session().scalars(select(Threshold).where(Threshold.tenant_id == tenant_id))):
+        delete_threshold(row, actor=actor)
+    delete_silences(list(session().scalars(select(Silence).where(Silence.tenant_id == tenant_id))), actor=actor)
 
 
 def forget_resolved(kept: timedelta, limit: int = 500) -> int:

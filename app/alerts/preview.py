@@ -1,4 +1,5 @@
-"""How often a rule would have fired in the last days, from the history that is kept: minutes of it, as rolled up.
+"""How often a rule would have fired in the last days, from the history that is kept: of samples minutes of it, as rolled up; of
+the states of other rooms see `histories`.
 
 A minute counts as crossing a limit when all its samples do; for a rule that fires at once, when one of them does. It is well when
 all its samples are. Hysteresis, durations and damping are the evaluation's own. Of many computers a part is looked at,
@@ -14,11 +15,12 @@ import orjson
 from sqlalchemy import func, select
 
 from app.actors import Actor
-from app.alerts.book import FLAP_HOLD_S, FLAP_WINDOW, MAX_HOLD_S
-from app.alerts.catalogue import Source, metric_of
+from app.alerts.catalogue import Metric, Source, metric_of
 from app.alerts.checks import check_threshold, place
 from app.alerts.evaluation import gap_ms
+from app.alerts.histories import HISTORIES
 from app.alerts.models import AlertStatus, ScopeKind, Threshold
+from app.alerts.replay import evenly, hold_after, replay
 from app.alerts.rules import Rule, State, Verdict, break_off, decide
 from app.clock import from_ms, now, to_ms
 from app.database import session
@@ -26,48 +28,72 @@ from app.fleet.models import Computer, ComputerTag
 from app.fleet.operations import GRACE
 from app.metrics.models import MINUTE_MS, RollupCursor, Sample, Sample1m, Sample15m
 
-MOST_COMPUTERS = 200
 SHOWN = 10
+WITHOUT = {"clock_skew": "clocks that are off", "certificate": "certificates"}
 Minute = tuple[int, float, float]  # its beginning (ms), lowest and highest value
 
 
 @dataclass
 class Preview:
-    """`fired` is None, with a `reason`, where no history is kept. `computers` are in scope, `checked` were looked at."""
+    """`fired` is None, with a `reason`, where no history is kept, or too little. `total` subjects (of the kind `subject`, as
+    `Metric.subject`) are in scope, `checked` were looked at; `affected` are (id, or None when it is gone; name; times)."""
 
+    subject: str = "computer"
     fired: int | None = 0
-    computers: int = 0
+    total: int = 0
     checked: int = 0
-    affected: list[tuple[str, str, int]] = field(default_factory=list)
+    affected: list[tuple[str | None, str, int]] = field(default_factory=list)
     first: datetime | None = None
     last: datetime | None = None
     reason: str | None = None
+
+    def add(self, subject_id: str | None, name: str, times: Sequence[int]) -> None:
+        """It would have fired about a subject at these times (ms)."""
+        if not times:
+            return
+        self.fired = (self.fired or 0) + len(times)
+        self.affected.append((subject_id, name, len(times)))
+        first, last = from_ms(min(times)), from_ms(max(times))
+        self.first, self.last = min(first, self.first or first), max(last, self.last or last)
+
+    def in_order(self) -> "Preview":
+        """With those that would have fired most often first."""
+        self.affected.sort(key=lambda one: (-one[2], one[1]))
+        return self
 
 
 def would_have_fired(values: dict[str, Any], days: int, *, actor: Actor) -> Preview:
     """For the rule that `create_threshold` would make of the values. Raises what that raises."""
     row = Threshold(**(check_threshold(values) | place(values, actor)), id="preview")
     metric = metric_of(row.metric)
-    if metric is None or row.metric == "clock_skew" or (metric.source is not Source.SAMPLES and row.metric != "offline"):
-        return Preview(fired=None, reason=f"No history is kept of {metric.label.lower() if metric else row.metric}")
-    rule = Rule.of(row, metric.least_for_s)
-    found = _computers(rule, actor)
-    part = found[:: -(-len(found) // MOST_COMPUTERS)] if found else []
-    result = Preview(computers=len(found), checked=len(part))
     until = to_ms(now())
     since = until - int(timedelta(days=days).total_seconds() * 1000)
-    moments: list[int] = []
+    if metric is not None and row.metric in HISTORIES:
+        return _of_states(Rule.of(row, metric.least_for_s), metric, actor, since, until)
+    if metric is None or row.metric == "clock_skew" or (metric.source is not Source.SAMPLES and row.metric != "offline"):
+        return Preview(fired=None, reason=f"No history is kept of {WITHOUT.get(row.metric, row.metric)}")
+    rule = Rule.of(row, metric.least_for_s)
+    found = _computers(rule, actor)
+    part = evenly(found)
+    result = Preview(total=len(found), checked=len(part))
     suspects = part if rule.metric == "offline" else _suspects(rule, part, since)
     for computer in suspects:
         times = _silences(rule, computer.id, since, until) if rule.metric == "offline" else _fires(rule, computer, since)
-        if times:
-            moments += times
-            result.affected.append((computer.uuid, computer.name, len(times)))
-    result.fired = len(moments)
-    result.affected.sort(key=lambda one: (-one[2], one[1]))
-    if moments:
-        result.first, result.last = from_ms(min(moments)), from_ms(max(moments))
-    return result
+        result.add(computer.uuid, computer.name, times)
+    return result.in_order()
+
+
+def _of_states(rule: Rule, metric: Metric, actor: Actor, since: int, until: int) -> Preview:
+    computers = _computers(rule, actor) if metric.subject == "container" else ()
+    found = HISTORIES[metric.key](rule, actor.tenant_ids, since, until, computers)
+    if found.reason:
+        return Preview(subject=metric.subject, fired=None, reason=f"There is not enough history: {found.reason}")
+    result = Preview(subject=metric.subject, total=found.total, checked=found.checked)
+    for past in found.pasts:
+        result.add(past.id, past.name, replay(rule, past))
+    for at, subject_id, name in found.fired:
+        result.add(subject_id, name, [at])
+    return result.in_order()
 
 
 def _computers(rule: Rule, actor: Actor) -> Sequence[Any]:
@@ -176,7 +202,7 @@ def _fires(rule: Rule, computer: Any, since: int) -> list[int]:
         match decide(rule, state, at):
             case Verdict.FIRE:
                 fired.append(at)
-                state = State(AlertStatus.ACTIVE, hold_ms=_hold(rule, state, at, resolved))
+                state = State(AlertStatus.ACTIVE, hold_ms=hold_after(rule, state, at, resolved))
             case Verdict.RESOLVE:
                 resolved, state = at, State(hold_ms=state.hold_ms)
             case _:
@@ -186,13 +212,6 @@ def _fires(rule: Rule, computer: Any, since: int) -> list[int]:
 
 def _since(before: int | None, at: int, holds: bool) -> int | None:
     return (at if before is None else before) if holds else None
-
-
-def _hold(rule: Rule, state: State, at: int, resolved: int | None) -> int:
-    """The evaluation's damping (`Book`): what fires again soon must be well for longer."""
-    if resolved is None or at - resolved >= FLAP_WINDOW.total_seconds() * 1000:
-        return rule.hold_ms
-    return min(MAX_HOLD_S * 1000, max(rule.hold_ms, FLAP_HOLD_S * 1000, 2 * state.hold_ms))
 
 
 # -- silence ---------------------------------------------------------------------------------------------------------

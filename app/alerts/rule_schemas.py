@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from app.alerts.catalogue import metric_of
 from app.alerts.models import Comparison, Repeat, ScopeKind, Severity, Silence, Threshold
@@ -11,7 +11,7 @@ from app.alerts.preview import SHOWN, Preview
 from app.alerts.schemas import utc
 from app.clock import now
 from app.errors import field_error
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 
 RECOVERY_FOR_S = 90  # of a rule that does not say: what is crossed to and fro every minute is then one alert
 MAX_SECONDS = 7 * 86_400
@@ -95,7 +95,7 @@ def placed(server_id: str | None, scope: ScopeKind | None) -> dict[str, Any]:
     return {"scope": ScopeKind.COMPUTER, "scope_id": server_id}
 
 
-class ThresholdOut(BaseModel):
+class ThresholdOut(Answer):
     """A threshold. `threshold_value` is the limit that is crossed first, and `severity` what that means."""
 
     id: str
@@ -145,34 +145,45 @@ class PreviewIn(ThresholdIn):
     days: Annotated[int, Field(ge=1, le=30)] = 7
 
 
-class PreviewServer(BaseModel):
-    """A server on which the rule would have fired, and how often."""
+class PreviewSubject(Answer):
+    """About what the rule would have fired, and how often; `server_id` is null for what is no server, `subject_id` for what is
+    gone."""
 
-    server_id: str
+    server_id: str | None
+    subject_id: str | None
     name: str
     count: int
 
 
-class PreviewOut(BaseModel):
-    """How often the rule would have fired. `would_have_fired` is null, with a `reason`, where no history is kept. Of more than
-    200 servers in scope that many are looked at: `servers_checked`."""
+class PreviewOut(Answer):
+    """How often the rule would have fired. `would_have_fired` is null, with a `reason`, where no history is kept, or too little.
+    `subject` is what the metric is about, as in `GET /alerts/metrics`. Of more than 200 subjects in scope (or the containers of
+    more than 200 servers) that many are looked at: `subjects_checked`. The fields about servers are 0 for other subjects."""
 
     would_have_fired: int | None
     days: int
+    subject: str
+    subjects: int
+    subjects_checked: int
+    subjects_affected: int
     servers: int
     servers_checked: int
     servers_affected: int
-    worst: list[PreviewServer]
+    worst: list[PreviewSubject]
     first_at: datetime | None
     last_at: datetime | None
     reason: str | None
 
     @classmethod
     def of(cls, found: Preview, days: int) -> "PreviewOut":
-        worst = [PreviewServer(server_id=uuid, name=name, count=count) for uuid, name, count in found.affected[:SHOWN]]
-        return cls(would_have_fired=found.fired, days=days, servers=found.computers, servers_checked=found.checked,
-                   servers_affected=len(found.affected), worst=worst, first_at=found.first, last_at=found.last,
-                   reason=found.reason)  # fmt: skip
+        is_server = found.subject == "computer"
+        worst = [PreviewSubject(server_id=id_ if is_server else None, subject_id=id_, name=name, count=count)
+                 for id_, name, count in found.affected[:SHOWN]]  # fmt: skip
+        numbers = {"": found.total, "_checked": found.checked, "_affected": len(found.affected)}
+        servers = {f"servers{name}": number if is_server else 0 for name, number in numbers.items()}
+        return cls(would_have_fired=found.fired, days=days, subject=found.subject, worst=worst, first_at=found.first,
+                   last_at=found.last, reason=found.reason, **servers,
+                   **{f"subjects{name}": number for name, number in numbers.items()})  # fmt: skip
 
 
 class SilencePatch(Body):
@@ -210,7 +221,7 @@ class SilencePatch(Body):
         return given | placed(self.server_id, self.scope)
 
 
-class SilenceOut(BaseModel):
+class SilenceOut(Answer):
     """A silence or maintenance window. `active`: it is on now; `over`: never again."""
 
     id: str
@@ -247,8 +258,9 @@ class SilencesQuery(Query):
     limit: int = Field(1_000, ge=1, le=100_000)
 
 
-class MetricOut(BaseModel):
-    """What a threshold can be about. `argument`: "" none, `path` a disk's path, else the words it may be."""
+class MetricOut(Answer):
+    """What a threshold can be about. `argument`: "" none, `path` a disk's path or that of a certificate's file, else
+    the words it may be."""
 
     metric_type: str
     label: str

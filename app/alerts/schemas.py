@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from app.alerts.catalogue import metric_of
 from app.alerts.models import Alert, AlertStatus, Comparison, Severity
@@ -11,7 +11,7 @@ from app.alerts.queries import AlertFilter
 from app.clock import now
 from app.errors import field_error
 from app.fleet.models import Computer
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 
 
 def utc(value: datetime | None) -> datetime | None:
@@ -63,7 +63,7 @@ class AlertsQuery(Query):
             start=self.start, end=self.end, )  # fmt: skip
 
 
-class SubjectOut(BaseModel):
+class SubjectOut(Answer):
     """What an alert is about: a computer, a proxy, a run, the sessions of a tenant, …"""
 
     kind: str
@@ -71,7 +71,7 @@ class SubjectOut(BaseModel):
     name: str
 
 
-class AlertOut(BaseModel):
+class AlertOut(Answer):
     """An alert. `threshold` is the limit that is crossed, `current_value` the value now (of a resolved one: its last)."""
 
     id: str

@@ -61,7 +61,8 @@ def silence_list() -> str:
     shown = sorted((one for one in rows if wanted in ("", one[1])), key=lambda one: order[one[1]])
     page = max(1, request.args.get("page", 1, int))
     part = shown[(page - 1) * PAGE : page * PAGE]
-    names, tenants = scope_names([row for row, _ in part]), tenant_names(row.tenant_id for row, _ in part)
+    names = scope_names([row for row, _ in part], access.actor().tenant_ids)
+    tenants = tenant_names(row.tenant_id for row, _ in part)
     lines = [{"silence": row, "state": state, "about": scope_words(row, names, tenants), "when": _when(row), "href": _href(row),
               "lasts": lasted((row.ends_at - row.starts_at).total_seconds()),
               "next": row.next_change(moment), "may_change": _may_change(row)}
@@ -92,7 +93,8 @@ def _form(row: Silence | None = None) -> WindowForm:
     if request.method == "POST":
         return form
     if row is not None:
-        form.show_scope(row, scope_names([row]).get(("computer", row.scope_id or ""), row.scope_id))
+        names = scope_names([row], access.actor().tenant_ids)
+        form.show_scope(row, names.get(("computer", row.scope_id or ""), row.scope_id))
         for name in ("starts_at", "ends_at", "repeat_until"):
             getattr(form, name).process_data(getattr(row, name))
         form.repeat.data, form.reason.data = row.repeat.value if row.repeat else "", row.reason

@@ -5,23 +5,27 @@ An entry of the journal only says that something has changed; what is observed i
 and a reader that comes late sees the truth.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from math import inf, nan
+from typing import Any
 
 from sqlalchemy import func, select, update
 
 from app.alerts.book import open_book
-from app.alerts.catalogue import About, Metric, Observation, Source, metric_of, metrics, offer
+from app.alerts.catalogue import About, Current, Metric, Observation, Source, metric_of, metrics, offer
 from app.alerts.entries import ms
 from app.alerts.evaluation import observe
-from app.alerts.matching import about_computer, matcher
-from app.alerts.models import Alert, AlertMark, Severity
+from app.alerts.matching import about_computer
+from app.alerts.models import Alert, AlertMark, Comparison, Severity, Threshold
 from app.clock import now, to_ms
 from app.containers.models import Container
 from app.containers.queries import down as stopped_containers
 from app.database import insert_ignore, session, unit_of_work, upsert
-from app.fleet.models import Computer, ComputerStatus
+from app.fleet.models import Certificate, Computer, ComputerStatus
 from app.fleet.operations import CLOCK as FLEET
+from app.fleet.queries import certificates_of
 from app.journal.models import JournalEntry
 from app.journal.operations import tick
 from app.journal.queries import after, last_seq
@@ -38,6 +42,10 @@ LEAST_SESSIONS = 5
 SICKNESS = {ProxyStatus.HEALTHY: 0.0, ProxyStatus.FLAGGED: 1.0, ProxyStatus.BLACKLISTED: 2.0}
 
 
+def _told(observations: Iterable[Observation]) -> Current:
+    return {(one.about.id, one.argument): (one.value, one.said) for one in observations}
+
+
 # -- offline ---------------------------------------------------------------------------------------------------------
 
 
@@ -51,12 +59,64 @@ def _computers(uuids: Sequence[str]) -> list[Computer]:
     return list(session().scalars(select(Computer).where(Computer.uuid.in_(uuids)).execution_options(populate_existing=True)))
 
 
-def _offline_now(uuids: Sequence[str]) -> dict[str, float | None]:
-    return {computer.uuid: _offline(computer).value for computer in _computers(uuids)}
+def _offline_now(uuids: Sequence[str]) -> Current:
+    return _told(map(_offline, _computers(uuids)))
 
 
 def _all_offline() -> Iterable[Observation]:
     return map(_offline, session().scalars(select(Computer).where(Computer.status == ComputerStatus.OFFLINE)))
+
+
+# -- certificates ------------------------------------------------------------------------------------------------------
+
+
+def _certificates(computer: Any, certificates: Sequence[Certificate], moment: datetime) -> Iterator[Observation]:
+    """The first of them to end, and each by its path; one that was never read has no value that could be told."""
+    about, at = about_computer(computer), to_ms(moment)
+    known = [(days, one) for one in certificates if (days := one.days_left(moment)) is not None]
+    days, first = min(known, key=lambda pair: pair[0], default=(nan, None))
+    yield Observation("certificate", about, days, at, _ends(first, days) if first else "")
+    for one in certificates:
+        left = one.days_left(moment)
+        yield Observation("certificate", about, nan if left is None else left, at, _ends(one, left or 0.0), one.path)
+
+
+def _ends(one: Certificate, days: float) -> str:
+    when = f"ended {CERTIFICATE.shown(-days)} ago" if days < 0 else f"ends in {CERTIFICATE.shown(days)}"
+    return f"Certificate of {one.subject or 'nobody'} {when} ({one.path})"
+
+
+def _certificates_now(uuids: Sequence[str]) -> Current:
+    moment = now()
+    return _told(found for computer, every in certificates_of(uuids) for found in _certificates(computer, every, moment))
+
+
+def _search_certificates() -> list[str]:
+    """The computers that any rule may be about: of 10,000, most have certificates with long to go."""
+    moment, rules = now(), list(session().scalars(select(Threshold).where(Threshold.enabled, Threshold.metric == "certificate")))
+    low = max((row.limit for row in rules if not row.comparison.upward), default=-inf)
+    high = min((row.limit for row in rules if row.comparison.upward), default=inf)
+    found = []
+    for computer, every in certificates_of():
+        left = [days for one in every if (days := one.days_left(moment)) is not None]
+        if left and (min(left) <= low or max(left) >= high):
+            found.append(computer.uuid)
+    return found
+
+
+def _ending_certificates(uuids: Sequence[str]) -> Iterator[Observation]:
+    moment = now()
+    for start in range(0, len(uuids), 1000):
+        for computer, every in certificates_of(uuids[start : start + 1000]):
+            yield from _certificates(computer, every, moment)
+
+
+def on_inventory(computer: Computer) -> None:
+    """The hook of `fleet.operations.store_inventory`: certificates may have been renewed, or be new and old."""
+    moment = now()
+    found = [told for one, every in certificates_of([computer.uuid]) for told in _certificates(one, every, moment)]
+    if found:
+        observe(found)
 
 
 # -- proxies ---------------------------------------------------------------------------------------------------------
@@ -75,8 +135,8 @@ def _proxies(uuids: Sequence[str]) -> list[Proxy]:
     return list(session().scalars(select(Proxy).where(Proxy.uuid.in_(uuids)).execution_options(populate_existing=True)))
 
 
-def _proxies_now(uuids: Sequence[str]) -> dict[str, float | None]:
-    return {proxy.uuid: _sickness(proxy) for proxy in _proxies(uuids)}
+def _proxies_now(uuids: Sequence[str]) -> Current:
+    return _told(map(_proxy, _proxies(uuids)))
 
 
 def _sick_proxies() -> Iterable[Observation]:
@@ -97,8 +157,8 @@ def _containers(uuids: Sequence[str]) -> list[Container]:
     return list(session().scalars(select(Container).where(Container.uuid.in_(uuids)).execution_options(populate_existing=True)))
 
 
-def _containers_now(uuids: Sequence[str]) -> dict[str, float | None]:
-    return {container.uuid: float(container.stopped_at is not None) for container in _containers(uuids)}
+def _containers_now(uuids: Sequence[str]) -> Current:
+    return _told(map(_container, _containers(uuids)))
 
 
 def _stopped_containers() -> Iterable[Observation]:
@@ -125,9 +185,9 @@ def _failure_rates() -> dict[str, float]:
     return rates
 
 
-def _rates_now(tenant_ids: Sequence[str]) -> dict[str, float | None]:
+def _rates_now(tenant_ids: Sequence[str]) -> Current:
     rates = _failure_rates()
-    return {tenant_id: rates.get(tenant_id, 0.0) for tenant_id in tenant_ids}
+    return {(tenant_id, None): (rates.get(tenant_id, 0.0), "") for tenant_id in tenant_ids}
 
 
 def _all_rates() -> Iterable[Observation]:
@@ -156,9 +216,15 @@ def _failed_runs(ids: Sequence[str]) -> list[Observation]:
     return found
 
 
+CERTIFICATE = Metric(
+    "certificate", "Certificate ends in", Source.STATE, "days", highest=3650, limit=14, comparison=Comparison.LT,
+    arguments="path", narrowed="Certificate {argument} ends in", current=_certificates_now, sweep=_ending_certificates,
+    search=_search_certificates,
+)  # fmt: skip
 for _metric in (
     Metric("offline", "Offline", Source.STATE, highest=1, limit=0, severity=Severity.CRITICAL, words=("online", "offline"),
            current=_offline_now, sweep=_all_offline),
+    CERTIFICATE,
     Metric("proxy_health", "Proxy", Source.STATE, subject="proxy", highest=2, limit=1,
            words=("healthy", "flagged", "blacklisted"), current=_proxies_now, sweep=_sick_proxies),
     Metric("container_down", "Container", Source.STATE, subject="container", highest=1, limit=0, words=("running", "stopped"),
@@ -225,22 +291,31 @@ def _observed(entries: Sequence[JournalEntry]) -> list[Observation]:
     return found + _failed_runs(sorted(ids.get("run", ())))
 
 
-def sweep(keys: Iterable[str] = ()) -> None:
-    """Observe everything that may be bad now, of these metrics or of all, in the caller's unit of work: rules may be newer
-    than what they are about."""
-    wanted, watched = set(keys), {rule.metric for rule in matcher().wide}
-    book = open_book()
+def _watched() -> set[str]:
+    return set(session().scalars(select(Threshold.metric).where(Threshold.enabled).distinct()))
+
+
+def search() -> dict[str, Sequence[str]]:
+    """What may be bad of the metrics that change by the day, for `sweep`; reads a lot, and locks nothing."""
+    watched = _watched()
+    return {metric.key: metric.search() for metric in metrics() if metric.search is not None and metric.key in watched}
+
+
+def sweep(searched: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Observe everything that may be bad now and that a rule is about, in the caller's unit of work: rules may be newer than what
+    they are about. `searched` is what `search` has found, if it is time for that."""
+    book, ids = open_book(), searched or {}
+    watched = _watched()
     for metric in metrics():
-        if metric.sweep is not None and (
-            metric.key in wanted or (not wanted and (metric.key in watched or metric.key == "offline"))
-        ):
-            found = list(metric.sweep())
-            for start in range(0, len(found), 1000):
-                observe(found[start : start + 1000], book=book)
+        if metric.sweep is None or metric.key not in watched or (metric.search is not None and metric.key not in ids):
+            continue
+        found = list(metric.sweep() if metric.search is None else metric.sweep(ids[metric.key]))
+        for start in range(0, len(found), 1000):
+            observe(found[start : start + 1000], book=book)
     book.save()
 
 
-def values_now(metric_key: str, subject_ids: Sequence[str]) -> Mapping[str, float | None] | None:
-    """What a state is now, by subject (one that is gone is missing); None for a metric that cannot be looked up."""
+def values_now(metric_key: str, subject_ids: Sequence[str]) -> Current | None:
+    """What a state is now (see `Metric.current`); None for a metric that cannot be looked up."""
     metric = metric_of(metric_key)
     return None if metric is None or metric.current is None else metric.current(subject_ids)

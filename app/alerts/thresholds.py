@@ -47,7 +47,7 @@ def _may_change(row: Threshold) -> bool:
 
 
 def _shown(rows: list[Threshold]) -> list[dict[str, Any]]:
-    names, tenants = scope_names(rows), tenant_names(row.tenant_id for row in rows)
+    names, tenants = scope_names(rows, access.actor().tenant_ids), tenant_names(row.tenant_id for row in rows)
     counts = threshold_counts([row.id for row in rows], pages.scope())
     return [{"rule": row, "says": condition(row), "about": scope_words(row, names, tenants), "counts": counts.get(row.id, (0, 0)),
              "may_change": _may_change(row)} for row in rows]  # fmt: skip
@@ -111,17 +111,30 @@ def _form(row: Threshold | None = None) -> tuple[ThresholdForm, Metric]:
     elif sent is None:
         _defaults(form)
     metric = metric_of(form.metric.data or "") or metrics()[0]
+    if request.headers.get("HX-Trigger-Name") == "metric" or _is_of_another(metric):
+        form.turn(metric)
     form.fit(metric)
     return form, metric
 
 
+def _is_of_another(metric: Metric) -> bool:
+    """Whether the fields that were sent are another metric's than the chosen one: without a script, or quicker than it."""
+    return request.method == "POST" and request.form.get("fields_of", metric.key) != metric.key
+
+
 def _label(metric: Metric) -> str:
-    return {"offline": "Computer offline", "proxy_health": "Proxy health", "run_failed": "Run failed", "clock_skew": "Clock off",
-            "session_failures": "Failed sessions of a tenant"}.get(metric.key, metric.label)  # fmt: skip
+    return {
+        "offline": "Computer offline",
+        "proxy_health": "Proxy health",
+        "run_failed": "Run failed",
+        "clock_skew": "Clock off",
+        "certificate": "Certificate",
+        "session_failures": "Failed sessions of a tenant",
+    }.get(metric.key, metric.label)
 
 
 def _computer_name(row: Threshold) -> str | None:
-    return scope_names([row]).get(("computer", row.scope_id or ""), row.scope_id)
+    return scope_names([row], access.actor().tenant_ids).get(("computer", row.scope_id or ""), row.scope_id)
 
 
 def _defaults(form: ThresholdForm) -> None:
@@ -229,10 +242,13 @@ def update_threshold(threshold_id: str) -> Response:
 def _save(threshold_id: str | None) -> Response:
     """A trial reads for seconds and must not hold the database's one write, so that begins only when something is saved."""
     is_trial = "check" in request.form
-    if not is_trial:
+    if not is_trial and "turn" not in request.form:
         begin_write()
     row = queries.get_threshold(threshold_id, access.actor()) if threshold_id else None
     form, metric = _form(row)
+    if _is_of_another(metric) or "turn" in request.form:
+        context = _page(form, metric, row, problem=f"fill in the fields of {_label(metric)} first")
+        return make_response(render_template("alerts/edit.html", form=form, **context), 200 if "turn" in request.form else 422)
     if is_trial:
         trial, problem = _try(form, metric)
         context = _page(form, metric, row, trial=trial, problem=problem)

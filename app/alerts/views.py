@@ -156,7 +156,7 @@ def _rule_of(row: Alert) -> dict[str, Any]:
         rule = queries.get_threshold(row.threshold_id, access.actor())
     except NotFound:
         return {"rule": None, "subject_href": subject_href(row)}
-    scope = scope_words(rule, scope_names([rule]), tenant_names([rule.tenant_id]))
+    scope = scope_words(rule, scope_names([rule], access.actor().tenant_ids), tenant_names([rule.tenant_id]))
     return {"rule": rule, "subject_href": subject_href(row), "condition": condition(rule), "scope": scope}
 
 

@@ -57,10 +57,9 @@ def limit_words(metric_key: str, comparison: Comparison, limit: float) -> str:
 def subject_words(metric_key: str, argument: str | None) -> str:
     """The metric and what narrows it: `Disk /var`, `Network, received`."""
     metric = metric_of(metric_key)
-    label = metric.label if metric else metric_key
-    if not argument:
-        return label
-    return f"{label}, {'received' if argument == 'recv' else argument}" if metric_key == "network" else f"{label} {argument}"
+    if metric_key == "network" and metric is not None and argument:
+        return f"{metric.label}, {'received' if argument == 'recv' else argument}"
+    return metric.named(argument) if metric else f"{metric_key} {argument or ''}".rstrip()
 
 
 def condition(rule: Any) -> str:

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from app.actors import Role
 from app.api_keys.models import ApiKey
 from app.clock import now
-from app.shapes import Body, Moment, Query
+from app.shapes import Answer, Body, Moment, Query
 
 
 class KeyIn(Body):
@@ -38,7 +38,7 @@ class KeyQuery(Query):
     server_id: str = ""
 
 
-class KeyOut(BaseModel):
+class KeyOut(Answer):
     """A key without its secret."""
 
     id: str
@@ -73,14 +73,14 @@ class KeyCreated(KeyOut):
     key: str
 
 
-class KeyList(BaseModel):
+class KeyList(Answer):
     """`GET /api/v1/api-keys`."""
 
     total: int
     api_keys: list[KeyOut]
 
 
-class HostKeyMe(BaseModel):
+class HostKeyMe(Answer):
     """What a host key learns about itself from `GET /api/v1/api-keys/me`."""
 
     server_id: str

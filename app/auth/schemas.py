@@ -4,11 +4,11 @@ import re
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from app.actors import Role
 from app.auth.models import User
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,185}\.[^@\s\x00-\x1f.]{2,63}")
 _USERNAME = re.compile(r"[\w.@+-]+")
@@ -47,7 +47,7 @@ class Login(Body):
     password: Annotated[str, Field(min_length=1, max_length=1024)]
 
 
-class Token(BaseModel):
+class Token(Answer):
     """A fresh access token; `expires_in` is in seconds."""
 
     access_token: str
@@ -55,7 +55,7 @@ class Token(BaseModel):
     expires_in: int
 
 
-class UserOut(BaseModel):
+class UserOut(Answer):
     """A user, as contract 004 shows one; `role` and `tenant_ids` (null: all) are ours."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -80,7 +80,7 @@ class UserOut(BaseModel):
         )  # fmt: skip
 
 
-class UserList(BaseModel):
+class UserList(Answer):
     """`GET /api/v1/users`."""
 
     total: int

@@ -10,14 +10,14 @@ from app.commands.operations import KIND, again
 from app.connectors.writer import read
 from app.runs.drivers import Driver, Ending, Remote, spec_of
 from app.runs.models import Run, RunStep
-from app.shapes import Body
+from app.shapes import Body, ExitCode
 
 OUTCOMES = frozenset({"exited", "timeout", "cancelled", "signal", "failed_to_start", "expired", "refused", "lost"})
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class _Data(Body):
-    exit_code: Annotated[int, Field(ge=-(2**31), lt=2**32)] | None = None
+    exit_code: ExitCode | None = None
     output: Annotated[str, Field(max_length=5 << 20)] | None = None
     reason: str = "exited"
     last_seq: Count = 0

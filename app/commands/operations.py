@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from app.actors import Actor
+from app.clock import now
 from app.errors import Invalid, field_error
 from app.fleet.models import Computer
 from app.fleet.queries import by_ids
@@ -16,7 +17,7 @@ from app.runs.masking import LONGEST, SHORTEST, Masker
 from app.runs.models import Run
 from app.runs.operations import NewRun, Target
 from app.runs.output import secrets_of
-from app.vault import Vault
+from app.vault import Vault, VaultError
 
 KIND = "command"
 SHELLS = ("sh", "bash", "powershell", "pwsh", "cmd")
@@ -24,6 +25,7 @@ MAX_COMMAND = 65_536
 DELIVER_AT_ONCE = timedelta(seconds=30)
 DELIVER_WITHIN = timedelta(days=7)
 MAX_SECRETS = 20
+CARRIED_FOR = timedelta(hours=1)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
@@ -44,6 +46,26 @@ def check_secrets(secrets: Mapping[str, str], command: str, cwd: str | None) -> 
             raise field_error("secrets", f"{name}: a secret has {SHORTEST} to {LONGEST:,} characters")
     if secrets and any(Masker(secrets.values()).mask(text) != text for text in (command, cwd or "")):
         raise field_error("secrets", "A secret stands in the command itself, which everybody may read; name its variable there")
+
+
+def carry_secrets(secrets: Mapping[str, str], *, actor: Actor, vault: Vault) -> str:
+    """Secrets as a text that a page may hold while a person is asked whether really: encrypted, for an hour, for that person."""
+    until = (now() + CARRIED_FOR).timestamp()
+    return vault.encrypt(orjson.dumps({"for": actor.id, "until": until, "secrets": dict(secrets)}).decode())
+
+
+def carried_secrets(text: str, *, actor: Actor, vault: Vault) -> dict[str, str]:
+    """Secrets that a page has carried. Raises Invalid when they are somebody else's, too old, or no such text."""
+    try:
+        held = orjson.loads(vault.decrypt(text))
+    except (VaultError, orjson.JSONDecodeError):
+        held = None
+    if not isinstance(held, dict) or held.keys() != {"for", "until", "secrets"} or held["for"] != actor.id:
+        raise field_error("secrets", "Type the secrets again: what the page held of them cannot be read")
+    if now().timestamp() > held["until"]:
+        raise field_error("secrets", "Type the secrets again: the page was open for more than an hour")
+    found: dict[str, str] = held["secrets"]
+    return found
 
 
 def request_command(

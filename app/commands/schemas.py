@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.commands.operations import MAX_COMMAND, MAX_SECRETS, SHELLS
 from app.runs.masking import LONGEST
-from app.shapes import Body
+from app.shapes import Answer, Body
 
 
 class CommandIn(Body):
@@ -23,7 +23,7 @@ class CommandIn(Body):
     secrets: dict[str, Annotated[str, Field(max_length=LONGEST)]] = Field(default_factory=dict, max_length=MAX_SECRETS)
 
 
-class CommandOut(BaseModel):
+class CommandOut(Answer):
     """What came of it; `output` is both streams as they came, `duration_ms` as the computer measured it."""
 
     command_id: str

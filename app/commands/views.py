@@ -13,10 +13,12 @@ from app.commands.forms import CommandForm
 from app.commands.live import CONSOLE
 from app.connectors.dispatcher import obstacle
 from app.errors import DomainError, NotFound
+from app.factory import vault_of
 from app.fleet.models import Computer
 from app.fleet.queries import get_computer
 from app.runs import queries, shown
 from app.runs.models import Run
+from app.runs.output import secret_names
 from app.web import access, live, pages
 from app.web.forms import show_error
 
@@ -48,7 +50,8 @@ def run_on_one(uuid: str) -> Response:
         why = None if form.queue.data else obstacle(current_app, computer, COMMAND)
         if why is None:
             try:
-                run = operations.request_command([computer], actor=access.actor(), **form.arguments())
+                vault = vault_of(current_app)
+                run = operations.request_command([computer], actor=access.actor(), vault=vault, **form.arguments())
             except DomainError as error:
                 show_error(form, error)
                 computer = get_computer(uuid, access.actor())
@@ -70,13 +73,14 @@ def _run_on(computer: Computer, run_id: str) -> Run | None:
 
 
 def _form(again: Run | None, before: Run | None) -> CommandForm:
-    """A form filled from a run: with its command, or only with how the last one was run."""
+    """A form filled from a run: with its command and the names of its secrets, or only with how the last one was run."""
     source = again or before
     if source is None:
         return CommandForm()
     spec = orjson.loads(source.spec)
+    named = [{"name": name} for name in secret_names(again, vault_of(current_app))] if again else []
     return CommandForm(command=spec["command"] if again else "", shell=spec.get("shell", ""), timeout=source.timeout_s,
-                       cwd=spec.get("cwd", ""), queue=bool(spec.get("queue")))  # fmt: skip
+                       cwd=spec.get("cwd", ""), queue=bool(spec.get("queue")), secrets=named)  # fmt: skip
 
 
 def _past(computer: Computer) -> tuple[Markup, int]:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.connectors import registry
 from app.connectors.dispatcher import dispatcher_of
 from app.connectors.registry import Connection
-from app.connectors.writer import Answer, Id, Named, read, step_of, writer_of
+from app.connectors.writer import Answer, Id, Named, check_sent, read, step_of, writer_of
 from app.database import reading, session, unit_of_work
 from app.factory import vault_of
 from app.runs import drivers, operations, output
@@ -44,11 +44,18 @@ def _say(connection: Connection, **message: Any) -> None:
     connection.send(orjson.dumps(message).decode())
 
 
+def _sent(connection: Connection, request_id: str) -> RunStep:
+    """The step of this computer, locked. Raises Malformed, also for one that it was not sent yet."""
+    step = step_of(connection.computer_id, request_id)
+    check_sent(step)
+    return step
+
+
 def _on_started(connection: Connection, message: dict[str, Any]) -> None:
     said = read(Named, message)
     with unit_of_work(power_safe=False):
         operations.version()  # before the step's row, as everybody does
-        operations.step_started(step_of(connection.computer_id, said.request_id))
+        operations.step_started(_sent(connection, said.request_id))
 
 
 def _on_output(connection: Connection, message: dict[str, Any]) -> None:
@@ -58,9 +65,12 @@ def _on_output(connection: Connection, message: dict[str, Any]) -> None:
         waits = select(RunStep.status).where(RunStep.uuid == said.request_id)
         if session().scalar(waits) is StepStatus.PENDING:
             operations.version()
-        step = step_of(connection.computer_id, said.request_id)
+        step, vault = _sent(connection, said.request_id), vault_of(current_app)
         operations.step_started(step)
-        seq = output.append(step, [Piece(said.seq, said.stream, text)], vault_of(current_app))
+        if step.finished_at is not None and output.masker_of(step.run_id, vault) is not None:
+            seq = step.log_seq = max(step.log_seq, said.seq)  # not stored: it may begin with the rest of a secret
+        else:
+            seq = output.append(step, [Piece(said.seq, said.stream, text)], vault)
     _say(connection, type="output_ack", request_id=said.request_id, seq=seq)
 
 

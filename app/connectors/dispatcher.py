@@ -1,13 +1,11 @@
 """The dispatcher: one per web process. It sends steps that wait for a computer which is connected to this process.
 
-The table is the truth and a bell only saves time: rung in this process it looks at once, otherwise it sees within TAIL_S by the
-change clock `dispatch` that something waits. Whoever sends claims the step first by a conditional update; the connector runs a
-step's uuid at most once, so sending it again after a crash or a reconnect is safe. Of one computer at most BESIDE steps are under
-way, and one more of the kinds that keep their order (`Driver.lane`).
+That something waits it is told by a bell, or by the change clock `dispatch` (`bell.py`). Whoever sends claims the step first by
+a conditional update; the connector runs a step's uuid at most once, so sending it again after a crash or a reconnect is safe. Of
+one computer at most BESIDE steps are under way, and one more of the kinds that keep their order (`Driver.lane`).
 """
 
 import os
-import threading
 import time
 from collections import Counter
 from typing import Any
@@ -17,6 +15,7 @@ from flask import Flask
 from simple_websocket import ConnectionClosed
 from sqlalchemy import case, func, select
 
+from app.connectors.bell import Listener
 from app.connectors.registry import Connection, registry_of
 from app.database import commit, reading, release, session, unit_of_work
 from app.errors import NotFound, Offline, TimedOut
@@ -30,7 +29,6 @@ from app.runs.models import Dispatch, Run, RunStatus, RunStep
 from app.runs.output import secrets_of
 from app.vault import VaultError
 
-TAIL_S = 0.1
 LOOK_S = 0.25  # how often a request looks for an end that another process heard of
 AT_ONCE = 200
 BESIDE = 4
@@ -38,65 +36,24 @@ SECRETS = "The agent on this computer cannot be given secrets; it takes our conn
 log = get_logger(__name__)
 
 
-class Dispatcher:
+class Dispatcher(Listener):
     """See above. `expect` lets a request wait for a run that this process hears of."""
 
+    subject = "dispatcher"
+
     def __init__(self, app: Flask) -> None:
-        self._app = app
-        self._bell = threading.Event()
-        self._lock = threading.Lock()
-        self._pid = 0
-        self._seen = -1
+        super().__init__(app)
         self._told_to_cancel: set[str] = set()
-        self._ended: dict[str, threading.Event] = {}
 
     @property
     def owner(self) -> str:
         """The name under which this process holds leases until a worker adopts the run."""
         return f"web:{os.getpid()}"
 
-    def start(self) -> None:
-        """Begin to tail, once in each process (gunicorn forks after the application is made)."""
-        with self._lock:
-            if self._pid != os.getpid():
-                self._pid = os.getpid()
-                threading.Thread(target=self._run, name="dispatcher", daemon=True).start()
-
-    def ring(self) -> None:
-        """Something waits, or a computer has come."""
-        if len(registry_of(self._app)):  # a process without computers, such as a worker, needs no tail
-            self.start()
-        self._seen = -1
-        self._bell.set()
-
-    def expect(self, run_id: str) -> threading.Event:
-        """An event that is set when this process hears that the run may have ended."""
-        return self._ended.setdefault(run_id, threading.Event())
-
-    def forget(self, run_id: str) -> None:
-        """Nobody waits for the run any more."""
-        self._ended.pop(run_id, None)
-
-    def heard(self, run_id: str) -> None:
+    def heard(self, thing_id: str) -> None:
         """A step of the run has ended: its computer has room for another."""
-        if (event := self._ended.get(run_id)) is not None:
-            event.set()
+        super().heard(thing_id)
         self.ring()
-
-    def _run(self) -> None:
-        with self._app.app_context():
-            while True:
-                self._bell.wait(TAIL_S)
-                self._bell.clear()
-                registry = registry_of(self._app)
-                if not len(registry):
-                    continue
-                try:
-                    self._look()
-                except Exception as error:  # the database may be away for a while; what waits goes on waiting
-                    log.warning("dispatch failed", error=f"{type(error).__name__}: {error}"[:300])
-                    self._seen = -1
-                    time.sleep(0.5)
 
     def _look(self) -> None:
         with reading():

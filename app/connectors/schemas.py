@@ -1,8 +1,9 @@
 """What connectors send: enrolment, hello, inventory, samples (docs/connector-protocol.md)."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from app.shapes import Body
 
@@ -10,6 +11,15 @@ from app.shapes import Body
 def _short(length: int) -> BeforeValidator:
     """Cut to what is stored: a connector that says too much is not refused for it."""
     return BeforeValidator(lambda value: value[:length].strip() or None if isinstance(value, str) else value)
+
+
+def _storable(moment: datetime | None) -> datetime | None:
+    """In UTC, and off the edges of the calendar: a certificate that shall never end says 9999-12-31 (RFC 5280, 4.1.2.5)."""
+    if moment is None:
+        return None
+    if not 2 <= moment.year <= 9998:
+        moment = moment.replace(year=2 if moment.year < 2 else 9998, month=12, day=31)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 Text = Annotated[str | None, _short(1000)]
@@ -80,6 +90,16 @@ class Package(Body):
     publisher: Annotated[str | None, BeforeValidator(lambda v: v[:300] if isinstance(v, str) else v)] = None
 
 
+class CertificateFound(Body):
+    """A file with a TLS certificate; with an `error` it could not be read."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1000)]
+    subject: Label = None
+    issuer: Label = None
+    not_after: Annotated[datetime | None, AfterValidator(_storable)] = None
+    error: Label = None
+
+
 class InventoryFound(Body):
     """The inventory of `hello` and `inventory`."""
 
@@ -91,6 +111,7 @@ class InventoryFound(Body):
     network: NetworkFound = Field(default_factory=NetworkFound)
     users: list[Annotated[str, Field(max_length=200)]] = Field(default_factory=list, max_length=100)
     boot_time: Text = None
+    certificates: list[CertificateFound] | None = Field(None, max_length=200)
     software: list[Package] | None = Field(None, max_length=10_000)
 
     def parts(self) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:

@@ -67,6 +67,12 @@ def step_of(computer_id: int, request_id: str) -> RunStep:
     return step
 
 
+def check_sent(step: RunStep) -> None:
+    """Raises Malformed for a step that waits: nobody can say anything about it."""
+    if step.dispatch is Dispatch.WAITING:
+        raise Malformed(f"request_id names nothing that was sent: {step.uuid}")
+
+
 def _settle(app: Flask, answer: Answer) -> Settled:
     kind, said = answer.message["type"], read(Named, answer.message)
     step = step_of(answer.computer_id, said.request_id)
@@ -75,8 +81,7 @@ def _settle(app: Flask, answer: Answer) -> Settled:
     reads = remote.results.get(kind) if remote is not None else None
     if remote is None or (reads is None and kind != "error"):
         raise Malformed(f"{kind} is no answer to what {said.request_id} asked")
-    if step.dispatch is Dispatch.WAITING:
-        raise Malformed(f"request_id names nothing that was sent: {said.request_id}")
+    check_sent(step)
     ending = reads(step, answer.message) if reads is not None else Ending("error", reason=read(_Error, answer.message).message)
     operations.finish_step(step, ending, vault_of(app))
     return Settled(run.id, step.uuid, remote.ack)

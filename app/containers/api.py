@@ -91,4 +91,4 @@ def _failure(run: Run) -> DomainError:
 @bp.api("GET", f"{BASE}/<container_id>/logs", permission=Permission.FLEET_READ, query=LogsQuery, returns=list[str])
 def get_container_logs(uuid: str, container_id: str, query: LogsQuery) -> list[str]:
     """Get the last lines of a container's log, both streams as they came."""
-    return [text for _, _, text in shown.last_lines(_container(uuid, container_id), query.tail)]
+    return [text for _, _, text in shown.last_lines(_container(uuid, container_id), query.tail, access.actor())]

@@ -23,6 +23,7 @@ from app.fleet import operations as fleet
 
 MAX_LINES = 20_000
 MAX_STRAYS = 1000  # pieces of logs that nobody reads; some are on their way when a reader leaves
+TOO_MUCH = "The computer sent more of the log than it was acknowledged"
 _told: WeakKeyDictionary[Connection, bytes] = WeakKeyDictionary()  # what an original agent said last
 _strays: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
@@ -74,14 +75,19 @@ def _on_log(connection: Connection, message: dict[str, Any]) -> None:
     with unit_of_work(power_safe=False):
         known = readings.store(piece.request_id, connection.computer_id, piece.seq, lines)
     desk = desk_of(current_app)
-    if known is None:  # nobody reads it any more, or it is another computer's
+    if known is None or not known.new:
         strays = _strays[connection] = _strays.get(connection, 0) + 1
         if strays > MAX_STRAYS:
-            raise Malformed("container_log for a log that nobody reads")
+            raise Malformed("container_log for a log that nobody reads, or out of its order")
+    if known is None:  # nobody reads it any more, or it is another computer's
+        say(connection, type="unfollow_container_logs", request_id=piece.request_id)
+        return
+    if known.new and not desk.landed(connection, piece.request_id, known, readings.weight(lines)):
+        _ended(connection, piece.request_id, "failed", TOO_MUCH)
         say(connection, type="unfollow_container_logs", request_id=piece.request_id)
         return
     desk.heard(piece.request_id)
-    desk.acknowledge(connection, piece.request_id, readings.allowed(*known))
+    desk.acknowledge(connection, piece.request_id, readings.allowed(known.seq, known.taken))
 
 
 def _on_log_end(connection: Connection, message: dict[str, Any]) -> None:

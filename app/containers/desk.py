@@ -1,90 +1,71 @@
 """The desk for logs: one per web process. It asks the connectors of this process for the logs that somebody wants to read, and
 acknowledges what came as fast as it is taken.
 
-As with the dispatcher of runs, the table is the truth and a bell only saves time: another process's wish is seen within TAIL_S.
+Another process's wish is seen by the change clock (`connectors/bell.py`).
 """
 
-import os
-import threading
-import time
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask
 
+from app.connectors.bell import Listener
 from app.connectors.dispatcher import say
 from app.connectors.registry import Connection, registry_of
 from app.containers import readings
 from app.containers.models import LogReading
+from app.containers.readings import Stored
 from app.database import reading, session, unit_of_work
 from app.journal.queries import clock
-from app.logging import get_logger
 
-TAIL_S = 0.1
 CAPABILITY = "containers"
 MAX_TAIL = 10_000  # what an original agent is asked for when all is wanted
-log = get_logger(__name__)
 
 
-class Desk:
+@dataclass
+class _Read:
+    """A log that is read over this process: up to which piece it is acknowledged, and the pieces (number, weight) that are here
+    and that its reader has not taken."""
+
+    connection: Connection
+    acknowledged: int = 0
+    pieces: deque[tuple[int, int]] = field(default_factory=deque)
+    weight: int = 0
+
+
+class Desk(Listener):
     """See above. `expect` lets a request wait for a log that this process hears of."""
 
+    subject = "log-desk"
+
     def __init__(self, app: Flask) -> None:
-        self._app = app
-        self._bell = threading.Event()
-        self._lock = threading.Lock()
-        self._pid = 0
-        self._seen = -1
-        self._mine: dict[str, tuple[Connection, int]] = {}  # what is being read over this process: acknowledged up to
-        self._heard: dict[str, threading.Event] = {}
-
-    def ring(self) -> None:
-        """Somebody wants a log, or a computer has come."""
-        if len(registry_of(self._app)):
-            with self._lock:
-                if self._pid != os.getpid():
-                    self._pid = os.getpid()
-                    threading.Thread(target=self._run, name="log-desk", daemon=True).start()
-        self._seen = -1
-        self._bell.set()
-
-    def expect(self, reading_id: str) -> threading.Event:
-        """An event that is set when this process hears something of a reading."""
-        return self._heard.setdefault(reading_id, threading.Event())
-
-    def forget(self, reading_id: str) -> None:
-        """Nobody waits for it in this process."""
-        self._heard.pop(reading_id, None)
-
-    def heard(self, reading_id: str) -> None:
-        """Something came."""
-        if (event := self._heard.get(reading_id)) is not None:
-            event.set()
+        super().__init__(app)
+        self._mine: dict[str, _Read] = {}
 
     def acknowledge(self, connection: Connection, reading_id: str, seq: int) -> None:
         """Let the connector send on, when it has not been told yet."""
-        known = self._mine.get(reading_id)
-        if known is None or seq > known[1]:
-            self._mine[reading_id] = (connection, seq)
+        known = self._read(connection, reading_id)
+        if seq > known.acknowledged:
+            known.acknowledged = seq
             say(connection, type="container_log_ack", request_id=reading_id, seq=seq)
+
+    def landed(self, connection: Connection, reading_id: str, stored: Stored, weight: int) -> bool:
+        """Note a new piece; false when more lies here than a connector can send that waits for its acknowledgements."""
+        known = self._read(connection, reading_id)
+        known.pieces.append((stored.seq, weight))
+        known.weight += weight
+        while known.pieces and known.pieces[0][0] <= stored.taken:
+            known.weight -= known.pieces.popleft()[1]
+        return known.weight <= readings.MAX_UNTAKEN
+
+    def _read(self, connection: Connection, reading_id: str) -> _Read:
+        return self._mine.setdefault(reading_id, _Read(connection))
 
     def over(self, reading_id: str) -> None:
         """It has ended."""
         self._mine.pop(reading_id, None)
         self.heard(reading_id)
-
-    def _run(self) -> None:
-        with self._app.app_context():
-            while True:
-                self._bell.wait(TAIL_S)
-                self._bell.clear()
-                if not len(registry_of(self._app)):
-                    continue
-                try:
-                    self._look()
-                except Exception as error:  # the database may be away for a while; what waits goes on waiting
-                    log.warning("reading logs failed", error=f"{type(error).__name__}: {error}"[:300])
-                    self._seen = -1
-                    time.sleep(0.5)
 
     def _look(self) -> None:
         connected = registry_of(self._app).connected()
@@ -101,12 +82,12 @@ class Desk:
                 self._ask(reading_id, connected[computer_id])
             else:
                 self._seen = -1  # look again soon
-        for reading_id, (connection, _) in mine.items():
+        for reading_id, one in mine.items():
             if reading_id in allowed:
-                self.acknowledge(connection, reading_id, allowed[reading_id])
+                self.acknowledge(one.connection, reading_id, allowed[reading_id])
             else:
                 self._mine.pop(reading_id, None)
-                say(connection, type="unfollow_container_logs", request_id=reading_id)
+                say(one.connection, type="unfollow_container_logs", request_id=reading_id)
 
     def _ask(self, reading_id: str, connection: Connection) -> None:
         with unit_of_work(power_safe=False):
@@ -120,7 +101,7 @@ class Desk:
             self.heard(reading_id)
             return
         if message["type"] == "follow_container_logs":
-            self._mine[reading_id] = (connection, 0)
+            self._read(connection, reading_id)
         say(connection, **message)
 
 

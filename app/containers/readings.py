@@ -3,12 +3,15 @@ is kept here until its reader has taken it. The reader's pace is the connector's
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import delete, select, update
+from cachetools import LRUCache
+from sqlalchemy import Select, delete, func, select, update
 
+from app.actors import Actor
 from app.clock import now
 from app.containers.models import Container, LogPiece, LogReading, ReadingState
 from app.database import insert_ignore, session, upsert
@@ -19,9 +22,20 @@ READINGS = "container-logs"  # ticks whenever a dispatching process has somethin
 WANTED = timedelta(seconds=90)  # a hidden tab asks rarely
 WINDOW = 64  # pieces (of 32 KiB at most) that are here and not taken
 AT_ONCE = 32
-MAX_OPEN = 200
+MAX_UNTAKEN = 5 << 20  # what they may weigh, with what was on its way when the acknowledgements stopped (256 KiB by the protocol)
+MAX_OPEN, MAX_OWN = 400, 20  # at once: altogether, and by one person (who may have begun them at several web processes)
 _READING: Any = LogReading.__table__
 Line = tuple[str, str | None, str]  # stream, time (RFC 3339) or None, text
+_begun: LRUCache[str, frozenset[str]] = LRUCache(maxsize=10_000)  # who → what they have begun in this process
+_begun_lock = Lock()
+
+
+class Stored(NamedTuple):
+    """What came of a piece: whether it is `new`, and up to which numbers pieces are here and taken after it."""
+
+    new: bool
+    seq: int
+    taken: int
 
 
 @dataclass(frozen=True)
@@ -37,17 +51,29 @@ class Taken:
     message: str | None = None
 
 
-def begin(container: Container, *, tail: int | None, follow: bool) -> LogReading:
-    """Ask for a log: its last lines (`tail`; None: all) and, with `follow`, what is added. Raises Conflict when too many read."""
-    open_ones = select(LogReading.id).where(LogReading.state != ReadingState.ENDED, LogReading.wanted_until > now())
-    if len(list(session().scalars(open_ones.limit(MAX_OPEN)))) == MAX_OPEN:
-        raise Conflict(f"{MAX_OPEN} logs are being read; close some of them")
+def begin(container: Container, *, actor: Actor, tail: int | None, follow: bool) -> LogReading:
+    """Ask for a log: its last lines (`tail`; None: all) and, with `follow`, what is added. Raises Conflict when the actor reads
+    MAX_OWN already, or all together MAX_OPEN."""
+    who = actor.user_id or actor.key_id or actor.kind.value
+    with _begun_lock:
+        known = _begun.get(who, frozenset())
+    mine = set(session().scalars(_open().where(LogReading.id.in_(known)))) if known else set()
+    if len(mine) >= MAX_OWN:
+        raise Conflict(f"You are reading {MAX_OWN} logs already; close some of them")
+    if len(list(session().scalars(_open().limit(MAX_OPEN)))) >= MAX_OPEN:
+        raise Conflict(f"{MAX_OPEN} logs are being read by everybody together; try again in a while")
     tick(READINGS)
     reading = LogReading(computer_id=container.computer_id, engine_id=container.engine_id, tail=tail, follow=follow,
                          wanted_until=now() + WANTED)  # fmt: skip
     session().add(reading)
     session().flush()
+    with _begun_lock:
+        _begun[who] = (_begun.get(who, frozenset()) - known) | mine | {reading.id}
     return reading
+
+
+def _open() -> Select[Any]:
+    return select(LogReading.id).where(LogReading.state != ReadingState.ENDED, LogReading.wanted_until > now())
 
 
 def take(reading_id: str, computer_id: int, engine_id: str, after: int, limit: int = AT_ONCE) -> Taken | None:
@@ -90,6 +116,12 @@ def forget_unwanted(limit: int = 500) -> int:
     return len(ids)
 
 
+def next_unwanted() -> datetime | None:
+    """When the next reading is to be removed."""
+    found: datetime | None = session().scalar(select(func.min(LogReading.wanted_until)))
+    return found
+
+
 # For the process that holds the connection
 
 
@@ -117,18 +149,23 @@ def allowed(stored: int, taken: int) -> int:
     return stored if stored - taken < WINDOW else taken
 
 
-def store(reading_id: str, computer_id: int, seq: int, lines: Sequence[Line]) -> tuple[int, int] | None:
-    """Keep a piece; (stored, taken) after it. None when the reading is not this computer's, or nobody wants it any more."""
+def weight(lines: Sequence[Line]) -> int:
+    """What a piece weighs, about its bytes in a message; never nothing."""
+    return 24 + sum(len(text.encode("utf-8", "surrogatepass")) + len(at or "") + 24 for _, at, text in lines)
+
+
+def store(reading_id: str, computer_id: int, seq: int, lines: Sequence[Line]) -> Stored | None:
+    """Keep a piece, if it is the next one. None when this computer was not asked for it, or nobody wants it any more."""
     reading = _mine(reading_id, computer_id)
-    if reading is None or reading.state is ReadingState.ENDED:
+    if reading is None or reading.state is not ReadingState.SENT:
         return None
     if seq != reading.stored_seq + 1:
-        return reading.stored_seq, reading.taken_seq
+        return Stored(False, reading.stored_seq, reading.taken_seq)
     text = orjson.dumps(lines).decode()
     statement = insert_ignore(upsert(LogPiece, session().get_bind().dialect.name))
     session().execute(statement, [{"reading_id": reading_id, "seq": seq, "lines": text}])
     reading.stored_seq = seq
-    return seq, reading.taken_seq
+    return Stored(True, seq, reading.taken_seq)
 
 
 def finish(reading_id: str, computer_id: int, outcome: str, message: str | None) -> bool:

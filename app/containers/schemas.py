@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from app.clock import now
 from app.containers.models import Container, ContainerState, EngineState
 from app.containers.reports import ContainerFound, EngineFound
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, ExitCode, Query, signed_32
 
 MAX_CONTAINERS = 1000
 PROJECTS = ("com.docker.compose.project", "io.podman.compose.project", "com.docker.stack.namespace")
@@ -65,7 +65,7 @@ class ContainerIn(Body):
     created: Moment = None
     started_at: Moment = None
     finished_at: Moment = None
-    exit_code: Annotated[int | None, Field(ge=-(2**31), lt=2**31)] = None
+    exit_code: ExitCode | None = None
     oom_killed: bool = False
     command: Annotated[str, _short(300)] = ""
     ports: Annotated[list[Port], Field(max_length=64)] = Field(default_factory=list)
@@ -175,7 +175,7 @@ def _port(inner: Any, public: Any, ip: Any, kind: Any) -> dict[str, Any]:
 
 
 def _exit_code(digits: str) -> int | None:
-    return int(digits) if len(digits) <= 10 and int(digits) < 2**31 else None
+    return signed_32(int(digits)) if len(digits) <= 11 and -(2**31) <= int(digits) < 2**32 else None
 
 
 def _figure(value: Any, highest: float) -> float | None:
@@ -218,7 +218,7 @@ def _of_agent(engine_id: str, row: dict[str, Any]) -> ContainerFound:
 # What we show
 
 
-class ContainerOut(BaseModel):
+class ContainerOut(Answer):
     """A container of contract 002, with what we add."""
 
     id: str
@@ -247,7 +247,7 @@ class ContainerOut(BaseModel):
         )  # fmt: skip
 
 
-class Done(BaseModel):
+class Done(Answer):
     """Contract 002's answer to start, stop and restart; `run_id` is the run that did it."""
 
     status: str = "success"

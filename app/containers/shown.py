@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from flask import Response, current_app, stream_with_context
 
+from app.actors import Actor
 from app.containers import readings
 from app.containers.desk import desk_of
 from app.containers.models import Container
@@ -20,18 +21,18 @@ TAIL = 500
 CLOCK = "%Y-%m-%d %H:%M:%S"
 
 
-def open_reading(container: Container, *, tail: int | None, follow: bool) -> str:
-    """Ask for a log, in a transaction of its own; the reading's id."""
+def open_reading(container: Container, *, actor: Actor, tail: int | None, follow: bool) -> str:
+    """Ask for a log, in a transaction of its own; the reading's id. Raises Conflict when too many are read."""
     with unit_of_work(power_safe=False):
-        reading_id = readings.begin(container, tail=tail, follow=follow).id
+        reading_id = readings.begin(container, actor=actor, tail=tail, follow=follow).id
     desk_of(current_app).ring()
     return reading_id
 
 
-def pieces(container: Container, tail: int | None) -> Iterator[list[Line]]:
-    """The lines of a log, as they come, until its present end. Raises TimedOut, NotFound, Offline, Malformed."""
+def pieces(container: Container, tail: int | None, actor: Actor) -> Iterator[list[Line]]:
+    """The lines of a log, as they come, until its present end. Raises Conflict, TimedOut, NotFound, Offline, Malformed."""
     computer_id, engine_id, desk = container.computer_id, container.engine_id, desk_of(current_app)
-    reading_id = open_reading(container, tail=tail, follow=False)
+    reading_id = open_reading(container, actor=actor, tail=tail, follow=False)
     heard, after, deadline = desk.expect(reading_id), 0, time.monotonic() + PATIENCE_S
     try:
         while True:
@@ -68,9 +69,9 @@ def _check(taken: Taken) -> None:
             raise Malformed(taken.message or "The log cannot be read")
 
 
-def last_lines(container: Container, tail: int) -> list[Line]:
+def last_lines(container: Container, tail: int, actor: Actor) -> list[Line]:
     """The last lines of a log. Raises as `pieces` does."""
-    return [line for some in pieces(container, tail) for line in some][-tail:]
+    return [line for some in pieces(container, tail, actor) for line in some][-tail:]
 
 
 def shown(lines: list[Line]) -> list[terminal.Line]:
@@ -90,9 +91,9 @@ def _moment(at: str | None) -> datetime | None:
         return None
 
 
-def as_download(container: Container) -> Response:
+def as_download(container: Container, actor: Actor) -> Response:
     """All of it as text that no browser opens as a page; it is read while it is sent."""
-    some = pieces(container, None)
+    some = pieces(container, None, actor)
     first: list[Line] = next(some, [])  # so that what cannot be read is an error and not an empty file
     name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in container.name)[:80] or container.short_id
 

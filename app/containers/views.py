@@ -16,7 +16,7 @@ from app.containers.models import Container
 from app.containers.operations import PAST, Action
 from app.containers.schemas import CSV_COLUMNS, csv_rows, port_words
 from app.database import unit_of_work
-from app.errors import DomainError, NotFound
+from app.errors import Conflict, DomainError, NotFound
 from app.fleet.models import Computer
 from app.fleet.queries import get_computer
 from app.shapes import Fixed
@@ -181,9 +181,9 @@ def logs(uuid: str) -> Response:
     one = queries.get_container(uuid, access.actor())
     context = {"container": one.uuid, "name": one.name, "page_title": f"Log of {one.name}"}
     try:
-        lines, error, status = shown.shown(shown.last_lines(one, shown.TAIL)), None, 200
+        lines, error, status = shown.shown(shown.last_lines(one, shown.TAIL, access.actor())), None, 200
     except DomainError as failed:
-        lines, error, status = [], failed.message, 404 if isinstance(failed, NotFound) else 503
+        lines, error, status = [], failed.message, {NotFound: 404, Conflict: 409}.get(type(failed), 503)
     return make_response(render_template("containers/logs.html", lines=lines, error=error, tail=shown.TAIL, **context), status)
 
 
@@ -195,7 +195,10 @@ def new_lines(uuid: str) -> Response:
     engine_id = one.engine_id
     reading_id, _, after = request.args.get("after", "").partition(".")
     if len(reading_id) != 36:
-        reading_id, after = shown.open_reading(one, tail=shown.TAIL, follow=True), "0"
+        try:
+            reading_id, after = shown.open_reading(one, actor=access.actor(), tail=shown.TAIL, follow=True), "0"
+        except Conflict as error:  # the viewer shows why, and asks no more
+            return make_response("", {"X-Open": "0", "X-Words": error.message})
     number = int(after) if after.isdecimal() and len(after) < 10 else 0
     with unit_of_work(power_safe=False):
         taken = readings.take(reading_id, one.computer_id, engine_id, number)
@@ -213,7 +216,7 @@ def new_lines(uuid: str) -> Response:
 @bp.page("/containers/<uuid>/logs/all", permission=Permission.FLEET_READ)
 def whole_log(uuid: str) -> Response:
     """Download all of its log."""
-    return shown.as_download(queries.get_container(uuid, access.actor()))
+    return shown.as_download(queries.get_container(uuid, access.actor()), access.actor())
 
 
 @bp.page(

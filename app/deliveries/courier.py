@@ -8,12 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from flask import Flask
 
+from app.changes import watch_of
 from app.clock import now
 from app.database import reading, unit_of_work
 from app.deliveries import operations, queries
 from app.deliveries.models import Delivery
 from app.deliveries.operations import Carrier, Claimed, Outcome
 from app.deliveries.queries import Glance
+from app.extensions import db
+from app.factory import settings_of
 from app.journal.queries import after
 from app.logging import get_logger
 
@@ -33,6 +36,7 @@ class Courier:
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
         self._passed: dict[str, float] = {}
+        self._bounded: dict[str, float] = {}
         self._asleep: dict[str, float] = {}
         self._flying: Counter[tuple[str, str]] = Counter()
 
@@ -53,14 +57,28 @@ class Courier:
 
     def _loop(self) -> None:
         with self._app.app_context():
+            watch = watch_of(db.engine)
+            rested, seen, rung = 0.0, 0, True
             while not self._stopping.is_set():
-                for carrier in operations.carriers.values():
-                    try:
-                        self.turn(carrier)
-                    except Exception as error:  # the next turn tries again; the courier must outlive its database
-                        log.error("courier", carrier=carrier.name, error=f"{type(error).__name__}: {error}"[:500])
-                self._ring.wait(TICK_S)
+                version, moment = watch.version(), time.monotonic()
+                if rung or version != seen or moment >= rested:
+                    seen, rested = version, moment + min(self._round(), PASS_S)
+                rung = self._ring.wait(TICK_S)
                 self._ring.clear()
+
+    def _round(self) -> float:
+        """A turn of each carrier; returns the seconds until something is due, should nobody commit anything before."""
+        left = PASS_S
+        for carrier in operations.carriers.values():
+            try:
+                self.turn(carrier)
+                with reading():
+                    due_at = queries.glance(carrier.name).due_at
+                left = left if due_at is None else min(left, (due_at - now()).total_seconds())
+            except Exception as error:  # the next turn tries again; the courier must outlive its database
+                log.error("courier", carrier=carrier.name, error=f"{type(error).__name__}: {error}"[:500])
+                left = 0.0
+        return left
 
     def turn(self, carrier: Carrier) -> None:
         """Hand out what is due."""
@@ -81,6 +99,7 @@ class Courier:
         while behind and not self._stopping.is_set():
             with unit_of_work(power_safe=False):  # cursor and rows go together: what a power cut takes, is made again
                 behind = operations.follow(carrier)
+            self._bound(carrier, at_once=behind)
         if not followed and (seen.due_at is None or seen.due_at > now()):
             return []
         parcels = self._parcels(carrier)
@@ -100,6 +119,20 @@ class Courier:
         if wanted or late:
             self._passed[carrier.name] = time.monotonic()
         return wanted or late
+
+    def _bound(self, carrier: Carrier, *, at_once: bool) -> None:
+        """Give up the oldest where too much waits for one receiver: looked for while much is made, else every few seconds."""
+        if not at_once and self._bounded.get(carrier.name, 0.0) + PASS_S > time.monotonic():
+            return
+        self._bounded[carrier.name] = time.monotonic()
+        most = settings_of(self._app).deliveries_waiting
+        with reading():
+            crowded = [receiver_id for receiver_id, count in queries.open_counts(carrier.name).items() if count > most]
+        for receiver_id in crowded:
+            with unit_of_work():
+                given_up = operations.give_up_oldest(carrier, receiver_id, most)
+            if given_up:
+                log.warning("deliveries given up, too many wait", carrier=carrier.name, receiver=receiver_id, count=given_up)
 
     def _parcels(self, carrier: Carrier) -> list[list[Delivery]]:
         with self._lock:

@@ -12,10 +12,10 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 
 from app.actors import SYSTEM, Actor
-from app.clock import now
+from app.clock import iso, now
 from app.database import insert_ignore, session, upsert
 from app.deliveries import queries
 from app.deliveries.models import OPEN, Delivery, DeliveryAttempt, DeliveryStatus, Instance, JournalCursor, ReceiverState
@@ -252,6 +252,30 @@ def cancel_open(carrier: str, receiver_id: str) -> int:
     mine = update(_DELIVERIES).where(c.carrier == carrier, c.receiver_id == receiver_id, c.status == DeliveryStatus.QUEUED)
     ended = mine.where(c.occasion.not_like("test:%")).values(status=DeliveryStatus.CANCELLED, due_at=None, finished_at=now())
     return int(session().execute(ended, execution_options={"synchronize_session": "fetch"}).rowcount)
+
+
+def give_up_oldest(carrier: Carrier, receiver_id: str, most: int) -> int:
+    """When more than `most` deliveries wait for a receiver, the oldest are given up until nine tenths of that are left, so that
+    the journal gets one entry for many; returns how many that ends. Tests by hand do not count."""
+    c = _DELIVERIES.c
+    waits = (
+        c.carrier == carrier.name,
+        c.receiver_id == receiver_id,
+        c.status == DeliveryStatus.QUEUED,
+        c.occasion.not_like("test:%"),
+    )
+    count = int(session().scalar(select(func.count()).where(*waits)) or 0)
+    if count <= most:
+        return 0
+    oldest = select(c.id).where(*waits).order_by(c.created_at, c.seq, c.id).limit(count - most * 9 // 10)
+    values = {"status": DeliveryStatus.FAILED, "due_at": None, "finished_at": now(),
+              "error": f"Given up: more than {most:,} deliveries were waiting for this receiver"}  # fmt: skip
+    ended = update(_DELIVERIES).where(c.id.in_(oldest), c.status == DeliveryStatus.QUEUED).values(values)
+    made = list(session().scalars(ended.returning(c.created_at)))
+    if made:
+        record(f"{carrier.name}.backlog_cut", SYSTEM, carrier.subject(receiver_id), given_up=len(made), most=most,
+               made_from=iso(min(made)), made_until=iso(max(made)))  # fmt: skip
+    return len(made)
 
 
 def supersede(rows: Iterable[Delivery]) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.clock import iso
 from app.deliveries import queries
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, ReceiverState
-from app.shapes import Query
+from app.shapes import Answer, Query
 
 T = TypeVar("T")
 
@@ -30,12 +30,13 @@ class PageQuery(Query):
 
 
 class DeliveryQuery(PageQuery):
-    """Filters of a receiver's deliveries, newest first."""
+    """Filters of a receiver's deliveries, newest first. They are many, so they always come in pages."""
 
+    per_page: int = Field(50, ge=1, le=1000)
     status: DeliveryStatus | None = None
 
 
-class AttemptOut(BaseModel):
+class AttemptOut(Answer):
     """One attempt; latency in ms, `response` is the beginning of the answer."""
 
     number: int
@@ -47,7 +48,7 @@ class AttemptOut(BaseModel):
     response: str | None
 
 
-class DeliveryOut(BaseModel):
+class DeliveryOut(Answer):
     """One delivery. `next_attempt_at` while it is to be tried (again)."""
 
     id: str
@@ -64,16 +65,16 @@ class DeliveryOut(BaseModel):
     log: list[AttemptOut]
 
 
-class DeliveryList(BaseModel):
-    """Lists on implied routes look like 000's."""
+class DeliveryList(Answer):
+    """Lists on implied routes look like 000's, with the page that this is."""
 
     total: int
-    page: int | None = None
-    per_page: int | None = None
+    page: int
+    per_page: int
     deliveries: list[DeliveryOut]
 
 
-class ReceiverHealth(BaseModel):
+class ReceiverHealth(Answer):
     """How a receiver does: its last attempt, and how many failed in a row."""
 
     last_attempt_at: datetime | None = None
@@ -98,6 +99,11 @@ def delivery_out(row: Delivery, attempts: Iterable[DeliveryAttempt]) -> dict[str
     }  # fmt: skip
 
 
+def with_log(row: Delivery) -> dict[str, Any]:
+    """The same, with its attempts looked up."""
+    return delivery_out(row, queries.attempts_of([row.id]).get(row.id, ()))
+
+
 def health_out(state: ReceiverState | None, waiting: int) -> ReceiverHealth:
     """A receiver's health; `state` None: it was never sent anything."""
     if state is None:
@@ -107,10 +113,8 @@ def health_out(state: ReceiverState | None, waiting: int) -> ReceiverHealth:
 
 
 def listed(wanted: queries.DeliveryFilter, query: DeliveryQuery) -> dict[str, Any]:
-    """A receiver's deliveries as `DeliveryList`; `page` and `per_page` are said when they were asked for."""
-    per_page = query.per_page
-    offset = (query.page - 1) * per_page if per_page else 0
-    rows = queries.list_deliveries(wanted, per_page or 100_000, offset)
+    """A page of a receiver's deliveries as `DeliveryList`."""
+    rows = queries.list_deliveries(wanted, query.per_page, (query.page - 1) * query.per_page)
     logs = queries.attempts_of(row.id for row in rows)
-    found = {"total": queries.count_deliveries(wanted), "deliveries": [delivery_out(row, logs.get(row.id, ())) for row in rows]}
-    return found | ({"page": query.page, "per_page": per_page} if per_page else {})
+    shown = [delivery_out(row, logs.get(row.id, ())) for row in rows]
+    return {"total": queries.count_deliveries(wanted), "page": query.page, "per_page": query.per_page, "deliveries": shown}

@@ -1,5 +1,6 @@
 """What is stored of a computer. The row is narrow, because lists scan it; the inventory has a table of its own."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -129,6 +130,28 @@ class ComputerTag(Base):
     tag: Mapped[str] = mapped_column(String(50), primary_key=True)
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """A TLS certificate in a file of a computer. `error` says why it cannot be read now; the rest is then as it was read last."""
+
+    path: str
+    subject: str | None
+    issuer: str | None
+    not_after: datetime | None
+    error: str | None
+
+    @classmethod
+    def of(cls, found: dict[str, Any]) -> "Certificate":
+        """From one entry of the inventory's document."""
+        ends = found.get("not_after")
+        return cls(found["path"], found.get("subject"), found.get("issuer"), datetime.fromisoformat(ends) if ends else None,
+                   found.get("error"))  # fmt: skip
+
+    def days_left(self, moment: datetime) -> float | None:
+        """Days until it ends, negative when it has; None when that is not known."""
+        return None if self.not_after is None else round((self.not_after - moment).total_seconds() / 86_400, 2)
+
+
 class Inventory(Base):
     """What the connector found out about the machine (docs/connector-protocol.md, "Inventory"), and a person's metadata."""
 
@@ -139,6 +162,15 @@ class Inventory(Base):
     found: Mapped[dict[str, Any]] = mapped_column(JsonDoc, default=dict)
     found_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     custom: Mapped[dict[str, Any]] = mapped_column(JsonDoc, default=dict)
+
+    @property
+    def certificates(self) -> list[Certificate] | None:
+        """The certificates that it has, the first to end first; None when its connector told nothing of any."""
+        found = self.found.get("certificates")
+        if found is None:
+            return None
+        every = [Certificate.of(one) for one in found]
+        return sorted(every, key=lambda one: (one.not_after is None, one.not_after, one.path))
 
 
 class InstalledSoftware(Base):

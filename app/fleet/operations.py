@@ -30,6 +30,8 @@ PLACEMENT = "placement"  # moves when a computer's tenant or tags change: what i
 deletion_hooks: list[Callable[[list[int]], None]] = []
 # What they do when computers come or go: the same, in the transaction that changes the status.
 status_hooks: list[Callable[[list[int]], None]] = []
+# What they do when a connector has told what its computer is: a function from the computer, in the transaction that stores it.
+inventory_hooks: list[Callable[[Computer], None]] = []
 GRACE = timedelta(seconds=15)
 MAX_TAGS = 50
 
@@ -191,7 +193,7 @@ def store_inventory(computer: Computer, found: dict[str, Any], software: list[di
     """Keep what a connector found out (already checked and shortened); the list's columns follow."""
     computer.version = tick(CLOCK)
     row = _inventory(computer)
-    row.found, row.found_at = found, now()
+    row.found, row.found_at = found | _certificates(found, row.found), now()
     os, hardware = found.get("os") or {}, found.get("hardware") or {}
     computer.hostname = found.get("hostname") or computer.hostname
     computer.os_family, computer.os_name = os.get("family"), os.get("name")
@@ -206,6 +208,19 @@ def store_inventory(computer: Computer, found: dict[str, Any], software: list[di
             session().execute(insert(InstalledSoftware), [{"computer_id": computer.id, **item} for item in software])
     session().flush()
     queries.forget_choices()
+    for hook in inventory_hooks:
+        hook(computer)
+
+
+def _certificates(found: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """What is known of certificates now: one that cannot be read any more is as it was read last, and so are all when nothing was
+    told (in the short inventory of a connector that has just started)."""
+    told, known = found.get("certificates"), before.get("certificates")
+    if told is None:
+        return {} if known is None else {"certificates": known}
+    last = {one["path"]: one for one in known or ()}
+    return {"certificates": [last[one["path"]] | {"error": one["error"]} if one.get("error") and one["path"] in last else one
+                             for one in told]}  # fmt: skip
 
 
 def _first_address(found: dict[str, Any]) -> str | None:

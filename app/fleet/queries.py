@@ -1,18 +1,19 @@
 """What can be asked about computers."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from cachetools import TTLCache
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import joinedload
 
 from app.actors import Actor
 from app.database import contains, session
 from app.errors import NotFound, unknown_id
-from app.fleet.models import Computer, ComputerStatus, ComputerTag, InstalledSoftware, Inventory
+from app.fleet.models import Certificate, Computer, ComputerStatus, ComputerTag, InstalledSoftware, Inventory
 
 Scope = frozenset[str] | None
 _TOKEN = re.compile(r"(tag|os|status|tenant|user|serial):(\S+)")
@@ -52,10 +53,9 @@ def _where(query: Select[Any], wanted: ComputerFilter) -> Select[Any]:
     if wanted.scope is not None:
         query = query.where(Computer.tenant_id.in_(wanted.scope))
     if wanted.status == "attention":
-        alerted = Computer.alerts_warning + Computer.alerts_critical > 0
-        query = query.where(or_(Computer.status == ComputerStatus.OFFLINE, Computer.disk >= 90, alerted))
+        query = query.where(_needs_attention())
     elif wanted.status == "alerts":
-        query = query.where(Computer.alerts_warning + Computer.alerts_critical > 0)
+        query = query.where(_has_alerts())
     elif wanted.status == "not-online":
         query = query.where(Computer.status != ComputerStatus.ONLINE)
     elif wanted.status:
@@ -69,6 +69,14 @@ def _where(query: Select[Any], wanted: ComputerFilter) -> Select[Any]:
     if wanted.q:
         query = _search(query, wanted.q)
     return query
+
+
+def _has_alerts() -> ColumnElement[bool]:
+    return Computer.alerts_warning + Computer.alerts_critical > 0
+
+
+def _needs_attention() -> ColumnElement[bool]:
+    return or_(Computer.status == ComputerStatus.OFFLINE, Computer.disk >= 90, _has_alerts())
 
 
 def _tagged(tag: str) -> Any:
@@ -164,13 +172,14 @@ def status_counts(wanted: ComputerFilter, *, fresh: bool = False) -> dict[str, i
     wanted = replace(wanted, status="")
     known = None if fresh else _counts.get(wanted)
     if known is None:
-        columns: Any = select(Computer.status, func.count(Computer.id))
-        query = _where(columns, wanted).group_by(Computer.status)
-        found: dict[Any, int] = {status.value: n for status, n in session().execute(query)}
-        known = {status.value: found.get(status.value, 0) for status in ComputerStatus}
-        known["total"] = sum(known.values())
-        known["attention"] = count(replace(wanted, status="attention"))
-        known["alerts"] = count(replace(wanted, status="alerts"))
+        columns: Any = select(
+            Computer.status, func.count(Computer.id), func.sum(case((_needs_attention(), 1), else_=0)),
+            func.sum(case((_has_alerts(), 1), else_=0)),
+        )  # fmt: skip
+        rows = session().execute(_where(columns, wanted).group_by(Computer.status)).all()
+        known = {status.value: 0 for status in ComputerStatus} | {row[0].value: int(row[1]) for row in rows}
+        attention, alerts = (sum(int(row[column]) for row in rows) for column in (2, 3))
+        known |= {"total": sum(known.values()), "attention": attention, "alerts": alerts}
         _counts[wanted] = known
     return known
 
@@ -241,6 +250,15 @@ def inventory_of(computer: Computer) -> Inventory:
     return row or Inventory(computer_id=computer.id, found={}, custom={})
 
 
+def certificates_of(uuids: Sequence[str] | None = None) -> Iterator[tuple[Any, list[Certificate]]]:
+    """Computers with certificates: rows with `id, uuid, name, tenant_id, ephemeral`, and these; of some public ids, or of all."""
+    columns = Computer.id, Computer.uuid, Computer.name, Computer.tenant_id, Computer.ephemeral
+    query = select(*columns, Inventory.found["certificates"].label("told")).join(Inventory, Inventory.computer_id == Computer.id)
+    for row in session().execute(query if uuids is None else query.where(Computer.uuid.in_(uuids))):
+        if row.told:
+            yield row, [Certificate.of(one) for one in row.told]
+
+
 def custom_of(ids: list[int]) -> dict[int, dict[str, Any]]:
     """A person's metadata by internal id, for many at once."""
     found: dict[int, dict[str, Any]] = {}
@@ -273,3 +291,9 @@ def fullest(scope: Scope, percent: float, limit: int) -> list[Computer]:
     """Computers with a disk at least this full, the fullest first."""
     query = _where(select(Computer).where(Computer.disk >= percent), ComputerFilter(scope=scope))
     return list(session().scalars(query.order_by(Computer.disk.desc(), Computer.id).limit(limit)).unique())
+
+
+def next_offline() -> datetime | None:
+    """When the next computer is offline, unless it is heard before."""
+    found: datetime | None = session().scalar(select(func.min(Computer.due_at)).where(Computer.status == ComputerStatus.ONLINE))
+    return found

@@ -1,13 +1,15 @@
 """How a computer is shown: as contract 002's server, contract 000's computer, and a row of the CSV."""
 
+from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
+from app.clock import now
 from app.fleet.models import Computer, ComputerKind, ComputerStatus, Inventory
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 GIB = 1024**3
@@ -56,7 +58,7 @@ class ServerUpdate(Body):
         return given
 
 
-class ServerOut(BaseModel):
+class ServerOut(Answer):
     """A server of contract 002, with the fields that its README adds."""
 
     id: str
@@ -119,7 +121,7 @@ class ComputerQuery(Query):
         return value.capitalize() if isinstance(value, str) else value
 
 
-class ComputerOut(BaseModel):
+class ComputerOut(Answer):
     """A computer of contract 000's list."""
 
     id: str
@@ -141,7 +143,7 @@ class ComputerOut(BaseModel):
         )  # fmt: skip
 
 
-class Hardware(BaseModel):
+class Hardware(Answer):
     """`hardware` of contract 000; null where the connector could not find out."""
 
     manufacturer: str | None
@@ -152,7 +154,7 @@ class Hardware(BaseModel):
     disk_gb: float | None
 
 
-class Network(BaseModel):
+class Network(Answer):
     """`network` of contract 000."""
 
     hostname: str | None
@@ -160,12 +162,25 @@ class Network(BaseModel):
     ip_addresses: list[str]
 
 
+class CertificateOut(Answer):
+    """A TLS certificate in a file of a computer, beyond contract 000. With an `error` it cannot be read now, and the rest is as
+    it was read last, or null."""
+
+    path: str
+    subject: str | None
+    issuer: str | None
+    not_after: datetime | None
+    days_left: float | None
+    error: str | None
+
+
 class ComputerDetails(ComputerOut):
-    """`GET /api/v1/computers/{id}`."""
+    """`GET /api/v1/computers/{id}`. `certificates` is null when its connector told nothing of any."""
 
     hardware: Hardware
     network: Network
     tags: list[str]
+    certificates: list[CertificateOut] | None
 
     @classmethod
     def with_inventory(cls, computer: Computer, inventory: Inventory) -> "ComputerDetails":
@@ -180,15 +195,20 @@ class ComputerDetails(ComputerOut):
                 memory_gb=_gib(hardware.get("memory_bytes")), disk_gb=_gib(hardware.get("disk_bytes")),
             ),
             network=Network(hostname=computer.hostname, domain=found.get("domain"), ip_addresses=addresses),
-            tags=computer.tags,
+            tags=computer.tags, certificates=_certificates(inventory),
         )  # fmt: skip
+
+
+def _certificates(inventory: Inventory) -> list[CertificateOut] | None:
+    moment, known = now(), inventory.certificates
+    return None if known is None else [CertificateOut(**asdict(one), days_left=one.days_left(moment)) for one in known]
 
 
 def _gib(size: int | None) -> float | None:
     return None if not size else round(size / GIB) if size >= 10 * GIB else round(size / GIB, 1)
 
 
-class ComputerList(BaseModel):
+class ComputerList(Answer):
     """Contract 000's list; `page`, `per_page` only when asked for."""
 
     total: int

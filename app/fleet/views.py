@@ -6,6 +6,7 @@ from flask import Response, make_response, redirect, render_template, request
 from markupsafe import Markup
 
 from app.actors import Permission
+from app.clock import now
 from app.errors import DomainError
 from app.fleet import bp, operations, queries
 from app.fleet import saved as views
@@ -101,7 +102,9 @@ def computer(uuid: str) -> Response:
     else:
         inventory = queries.inventory_of(row)
         events = page_of_entries(EntryFilter(subject_kind="computer", subject_id=row.uuid), 1, 5)
-        response = make_response(render_template("fleet/computer.html", inventory=inventory, events=events, **frame))
+        response = make_response(
+            render_template("fleet/computer.html", inventory=inventory, events=events, moment=now(), **frame)
+        )
     response.headers["X-Rev"] = str(frame["rev"])
     return response
 

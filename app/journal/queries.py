@@ -87,6 +87,28 @@ def last_seq() -> int:
     return int(session().scalar(select(func.max(JournalEntry.seq))) or 0)
 
 
+def newest_of(type_: str) -> JournalEntry | None:
+    """The newest entry of a type."""
+    query = select(JournalEntry).where(JournalEntry.type == type_).order_by(JournalEntry.seq.desc()).limit(1)
+    found: JournalEntry | None = session().scalar(query)
+    return found
+
+
+def first_since(moment: datetime) -> int:
+    """A seq from which on no entry is older, and all before it are. Entries are in the order of their times, so it takes a few
+    look-ups, however long the journal is."""
+    low, high = 0, last_seq() + 1
+    while low < high:
+        middle = (low + high) // 2
+        query = select(JournalEntry.seq, JournalEntry.at).where(JournalEntry.seq >= middle).order_by(JournalEntry.seq).limit(1)
+        row = session().execute(query).first()
+        if row is None or row.at >= moment:
+            high = middle
+        else:
+            low = row.seq + 1
+    return low
+
+
 def types() -> list[str]:
     """Every type that has occurred."""
     return list(session().scalars(select(JournalEntry.type).distinct().order_by(JournalEntry.type)))

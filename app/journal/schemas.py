@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from app.actors import ActorKind
 from app.journal.models import JournalEntry
 from app.journal.queries import EntryFilter
-from app.shapes import Moment, Query
+from app.shapes import Answer, Moment, Query
 
 BY = {
     "people": frozenset({ActorKind.USER, ActorKind.TOKEN, ActorKind.ANONYMOUS}),
@@ -39,7 +39,7 @@ class AuditQuery(Query):
         return EntryFilter(type=self.type, actor=self.actor, q=self.q, kinds=BY.get(self.by), start=self.start, end=self.end)
 
 
-class EntryOut(BaseModel):
+class EntryOut(Answer):
     """One entry."""
 
     seq: int
@@ -61,7 +61,7 @@ class EntryOut(BaseModel):
         return cls.model_validate({name: getattr(entry, name) for name in cls.model_fields})
 
 
-class AuditPage(BaseModel):
+class AuditPage(Answer):
     """A page of entries, newest first."""
 
     total: int

@@ -28,6 +28,7 @@ from app.metrics.models import (
 SOURCES: dict[str, Any] = {"1m": Sample, "15m": Sample1m}
 TARGETS: dict[str, Any] = {"1m": Sample1m, "15m": Sample15m}
 CHUNK_MS = {"1m": 5 * MINUTE_MS, "15m": 60 * MINUTE_MS}
+LONGEST_MS = 24 * 60 * MINUTE_MS
 SETTLE_MS = 5_000
 BATCH = 200
 
@@ -61,8 +62,9 @@ def _folded(source: Any, step_ms: int, where: Any) -> Subquery:
     return query.group_by(source.computer_id, literal_column("2")).subquery("folded")
 
 
-def _fold(resolution: str, where: Any, *, merge: bool = False) -> None:
-    """Make (or make again) the buckets of the source rows that `where` selects; with `merge`, add them to what is there."""
+def _fold(resolution: str, where: Any, *, merge: bool = False) -> int:
+    """Make (or make again) the buckets of the source rows that `where` selects; with `merge`, add them to what is there. Returns
+    how many buckets that are."""
     source, target = SOURCES[resolution], TARGETS[resolution]
     folded = _folded(source, STEPS_MS[resolution], where)
     last = and_(source.computer_id == folded.c.computer_id, source.at == folded.c.last)
@@ -71,7 +73,8 @@ def _fold(resolution: str, where: Any, *, merge: bool = False) -> None:
     insert = upsert(target.__table__, session().get_bind().dialect.name).from_select([*names, "detail"], query.where(true()))
     new = insert.excluded
     changed = _merged(target, new) if merge else {name: new[name] for name in [*names[2:], "detail"]}
-    session().execute(insert.on_conflict_do_update(index_elements=["computer_id", "at"], set_=changed))
+    statement = insert.on_conflict_do_update(index_elements=["computer_id", "at"], set_=changed)
+    return int(session().execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
 
 def _merged(old: Any, new: Any) -> dict[str, Any]:
@@ -97,19 +100,27 @@ def _step() -> Iterator[None]:
 
 def roll_up(resolution: str) -> int:
     """Make every bucket that has ended since the last call, and the late ones again. Returns the chunks made."""
-    step, chunks = STEPS_MS[resolution], 0
+    step, chunks, source, span = STEPS_MS[resolution], 0, SOURCES[resolution], CHUNK_MS[resolution]
     _promise(resolution, (to_ms(now()) - SETTLE_MS) // step * step)
     while True:
         with _step():
             cursor = session().get(RollupCursor, resolution)
             limit = cursor.through if resolution == "1m" else min(cursor.through, _done("1m") // step * step)
-            end = min(cursor.done + CHUNK_MS[resolution], limit)
+            end = min(cursor.done + span, limit)
             if cursor.done >= end:
                 break
-            source = SOURCES[resolution]
-            _fold(resolution, and_(source.at >= cursor.done, source.at < end, source.computer_id.in_(_heard_since(cursor.done))))
+            heard = source.computer_id.in_(_heard_since(cursor.done))
+            if span > CHUNK_MS[resolution] and _any(source, and_(source.at >= cursor.done, source.at < end, heard)):
+                span = CHUNK_MS[resolution]
+                continue
+            found = _fold(resolution, and_(source.at >= cursor.done, source.at < end, heard))
+            span = CHUNK_MS[resolution] if found else min(4 * span, LONGEST_MS)  # hours in which nothing came are soon passed
             cursor.done, chunks = end, chunks + 1
     return chunks + _again(resolution)
+
+
+def _any(source: Any, where: Any) -> bool:
+    return session().scalar(select(source.at).where(where).limit(1)) is not None
 
 
 def _heard_since(ms: int) -> Any:

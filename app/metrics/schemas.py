@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from app.clock import from_ms, now, to_ms
 from app.errors import field_error
 from app.metrics.models import VALUES
 from app.metrics.operations import NewSample, clock_fault
 from app.metrics.queries import Point
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Size = Annotated[int, Field(ge=0, lt=2**63)]
@@ -166,7 +166,7 @@ class AgentPush(Body):
     data: AgentData
 
 
-class DiskOut(BaseModel):
+class DiskOut(Answer):
     """One file system."""
 
     path: str
@@ -176,7 +176,7 @@ class DiskOut(BaseModel):
     percent: float
 
 
-class NetworkOut(BaseModel):
+class NetworkOut(Answer):
     """One interface."""
 
     interface: str
@@ -184,7 +184,7 @@ class NetworkOut(BaseModel):
     bytes_recv: int
 
 
-class MetricsOut(BaseModel):
+class MetricsOut(Answer):
     """A sample of contract 002. Rolled-up ones have `…_min`, `…_max` and `resolution` too."""
 
     model_config = ConfigDict(extra="allow")
@@ -248,7 +248,7 @@ def _aware(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-class Stored(BaseModel):
+class Stored(Answer):
     """The answer to a pushed sample, after its commit."""
 
     status: str = "ok"

@@ -10,7 +10,7 @@ from app.database import begin_write
 from app.deliveries import queries as delivery_queries
 from app.deliveries.operations import redeliver as send_again
 from app.deliveries.queries import DeliveryFilter
-from app.deliveries.schemas import DeliveryList, DeliveryOut, DeliveryQuery, PageQuery, delivery_out, health_out, listed
+from app.deliveries.schemas import DeliveryList, DeliveryOut, DeliveryQuery, PageQuery, delivery_out, health_out, listed, with_log
 from app.factory import settings_of, vault_of
 from app.notifications import bp, operations, queries
 from app.notifications.models import Channel
@@ -92,7 +92,7 @@ def list_channel_deliveries(channel_id: str, query: DeliveryQuery) -> dict[str, 
 def get_channel_delivery(channel_id: str, delivery_id: str) -> dict[str, Any]:
     """Get a delivery with its attempts."""
     row = delivery_queries.get_delivery(CARRIER, _get(channel_id).id, delivery_id)
-    return delivery_out(row, delivery_queries.attempts_of([row.id]).get(row.id, ()))
+    return with_log(row)
 
 
 @bp.api("POST", f"{ONE_DELIVERY}/redeliver", permission=MAY, returns=DeliveryOut, status=202)
@@ -100,4 +100,4 @@ def redeliver_channel(channel_id: str, delivery_id: str) -> dict[str, Any]:
     """Send a delivery again; 409 while it is under way."""
     row = delivery_queries.get_delivery(CARRIER, _get(channel_id).id, delivery_id)
     send_again(row, actor=access.actor())
-    return delivery_out(row, delivery_queries.attempts_of([row.id]).get(row.id, ()))
+    return with_log(row)

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from app.alerts.models import Severity
 from app.deliveries.schemas import ReceiverHealth
 from app.notifications.models import Channel
-from app.shapes import Body
+from app.shapes import Answer, Body
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Address = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
@@ -49,7 +49,7 @@ class ChannelPatch(Body):
         return {name: value for name, value in given.items() if value is not None or name in ("tenant_ids", "tag")}
 
 
-class ChannelOut(BaseModel):
+class ChannelOut(Answer):
     """A channel. `url` is never more than the scheme, and the host where that is no secret."""
 
     id: str
@@ -79,7 +79,7 @@ class ChannelOut(BaseModel):
         }  # fmt: skip
 
 
-class ChannelList(BaseModel):
+class ChannelList(Answer):
     """Lists on implied routes look like 000's."""
 
     total: int

@@ -6,9 +6,7 @@ from flask import Response, current_app, make_response, redirect, render_templat
 
 from app.actors import Permission
 from app.database import begin_write
-from app.deliveries import queries as delivery_queries
 from app.deliveries import shown
-from app.deliveries.operations import redeliver as send_again
 from app.errors import DomainError
 from app.factory import settings_of, vault_of
 from app.notifications import bp, operations, queries
@@ -21,16 +19,13 @@ from app.web.forms import named, refused, show_error
 
 MAY = Permission.CHANNELS_WRITE
 PLACE = "/settings/channels"
+RECEIVERS = shown.Receivers(CARRIER, PLACE, "Notifications", "channel")
 FORM = "notifications/form.html"
 pages.add_settings(pages.SettingsTab("channels", "Notifications", PLACE, MAY, place=45))
 
 
 def _get(channel_id: str) -> Channel:
     return queries.get_channel(channel_id, access.actor())
-
-
-def _health() -> dict[str, Any]:
-    return {"states": delivery_queries.states(CARRIER), "waiting": delivery_queries.open_counts(CARRIER)}
 
 
 def _form(channel: Channel | None = None) -> ChannelForm:
@@ -57,7 +52,7 @@ def _given(form: ChannelForm) -> dict[str, Any]:
 def index() -> str:
     """All channels with how they do."""
     found = queries.list_channels(access.actor())
-    return render_template("notifications/index.html", channels=found, page_title="Notifications", **_health())
+    return render_template("notifications/index.html", channels=found, page_title="Notifications", **RECEIVERS.health())
 
 
 @bp.page(f"{PLACE}/new", permission=MAY)
@@ -89,8 +84,7 @@ def create() -> Response:
 def show(channel_id: str) -> str:
     """One channel and what it was told."""
     channel = _get(channel_id)
-    listed = shown.list_context(CARRIER, channel.id, f"{PLACE}/{channel.id}")
-    return render_template("notifications/channel.html", channel=channel, page_title=channel.name, **_health(), **listed)
+    return render_template("notifications/channel.html", channel=channel, page_title=channel.name, **RECEIVERS.one(channel.id))
 
 
 @bp.page(f"{PLACE}/<channel_id>/edit", permission=MAY)
@@ -122,43 +116,31 @@ def update(channel_id: str) -> Response:
 @bp.page(f"{PLACE}/<channel_id>/test", permission=MAY, methods=("POST",))
 def test(channel_id: str) -> Response:
     """Send a test message and show what comes back."""
-    row = operations.test_channel(_get(channel_id), actor=access.actor())
-    return make_response(redirect(f"{PLACE}/{channel_id}/deliveries/{row.id}", 303))
+    return RECEIVERS.tried(operations.test_channel(_get(channel_id), actor=access.actor()))
 
 
 @bp.page(f"{PLACE}/<channel_id>/deliveries/<delivery_id>", permission=MAY)
 def delivery(channel_id: str, delivery_id: str) -> Response:
     """One delivery with its attempts."""
     channel = _get(channel_id)
-    row = delivery_queries.get_delivery(CARRIER, channel.id, delivery_id)
-    return shown.delivery_page(row, f"{PLACE}/{channel.id}", channel.name, ("Notifications", PLACE), None)
+    return RECEIVERS.delivery(channel.id, channel.name, delivery_id, with_payload=False)
 
 
 @bp.page(f"{PLACE}/<channel_id>/deliveries/<delivery_id>/redeliver", permission=MAY, methods=("POST",))
 def redeliver(channel_id: str, delivery_id: str) -> Response:
     """Send it again."""
-    try:
-        send_again(delivery_queries.get_delivery(CARRIER, _get(channel_id).id, delivery_id), actor=access.actor())
-    except DomainError as error:
-        pages.toast(error.message, "error")
-    return make_response(redirect(f"{PLACE}/{channel_id}/deliveries/{delivery_id}", 303))
+    return RECEIVERS.redeliver(_get(channel_id).id, delivery_id, actor=access.actor())
 
 
 @bp.page(f"{PLACE}/<channel_id>/delete", permission=MAY)
 def confirm_delete(channel_id: str) -> str:
     """Ask before deleting."""
     channel = _get(channel_id)
-    title = f"Delete channel {channel.name}?"
-    return render_template(
-        "confirm.html", title=title, page_title=title, targets=[{"label": channel.name, "note": channel.service}], total=1,
-        impact="Nobody is told of alerts through it any more, and the log of its deliveries goes too.", fields={},
-        action=f"{PLACE}/{channel.id}/delete", verb="Delete channel", cancel=f"{PLACE}/{channel.id}",
-    )  # fmt: skip
+    return RECEIVERS.confirm_delete(channel.id, channel.name, channel.service, "Nobody is told of alerts through it any more")
 
 
 @bp.page(f"{PLACE}/<channel_id>/delete", permission=MAY, methods=("POST",))
 def delete(channel_id: str) -> Response:
     """Delete one."""
     operations.delete_channel(_get(channel_id), actor=access.actor())
-    pages.toast("Channel deleted")
-    return make_response(redirect(PLACE, 303))
+    return RECEIVERS.deleted()

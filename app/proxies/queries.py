@@ -230,6 +230,20 @@ def claim_checks(limit: int, lease: timedelta) -> list[str]:
     return ids
 
 
+def next_check() -> datetime | None:
+    """When the next check is to be made: now, when one waits or is under way (its worker may die)."""
+    found: datetime | None = session().scalar(
+        select(ProxyCheck.requested_at).where(ProxyCheck.status != CheckStatus.DONE).limit(1)
+    )
+    return found
+
+
+def next_rested() -> datetime | None:
+    """When the next rest of a proxy ends."""
+    found: datetime | None = session().scalar(select(func.min(Proxy.cooldown_until)))
+    return found
+
+
 def under_check(ids: Sequence[int]) -> set[int]:
     """Those of the proxies that have a check waiting or running."""
     query = select(ProxyCheck.proxy_id).where(ProxyCheck.finished_at.is_(None), ProxyCheck.proxy_id.in_(ids))

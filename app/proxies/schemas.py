@@ -5,13 +5,13 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.clock import iso
 from app.proxies import health
 from app.proxies.models import Proxy, ProxyCheck, ProxyStatus, ProxyTarget
 from app.proxies.queries import dead_targets
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 
 CSV_COLUMNS = (
     "id", "address", "tenant", "status", "reason", "enabled", "uses", "successes", "failures", "success_rate",
@@ -20,7 +20,7 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-class ProxyStats(BaseModel):
+class ProxyStats(Answer):
     """Contract 003, "IP Status"; the cooldown and the reason beside it."""
 
     url: str
@@ -39,7 +39,7 @@ class ProxyStats(BaseModel):
     reason: str
 
 
-class IpHealth(BaseModel):
+class IpHealth(Answer):
     """How many proxies have each status."""
 
     healthy: int
@@ -47,14 +47,14 @@ class IpHealth(BaseModel):
     blacklisted: int
 
 
-class IpStatus(BaseModel):
+class IpStatus(Answer):
     """Contract 003, `GET /api/ip/status`."""
 
     proxies: list[ProxyStats]
     health: IpHealth
 
 
-class CheckOut(BaseModel):
+class CheckOut(Answer):
     """An active check: `queued`, `running`, then `done` with its result; latency in ms."""
 
     id: str
@@ -70,7 +70,7 @@ class CheckOut(BaseModel):
     error: str | None
 
 
-class TargetOut(BaseModel):
+class TargetOut(Answer):
     """How a proxy does for one target host; `recent_*` are of the last hour."""
 
     host: str
@@ -98,7 +98,7 @@ class ProxyOut(ProxyStats):
     checks: list[CheckOut]
 
 
-class ProxyList(BaseModel):
+class ProxyList(Answer):
     """`GET /api/v1/proxies`."""
 
     total: int

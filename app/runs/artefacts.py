@@ -6,20 +6,23 @@ The file is written before the row is committed, and removed after the row: a fi
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from app.database import session
 from app.errors import Invalid, NotFound
 from app.runs.models import Run, RunArtefact
+from app.runs.operations import version
+from app.runs.queries import number_of
 
 MAX_ARTEFACT = 100 << 20  # bytes
 MAX_OF_RUN = 500 << 20
 MAX_COUNT = 1_000
 _CHUNK = 1 << 20
+_AT_ONCE = 100  # terms of a query
 
 
 def folder_of(root: Path, run_id: str) -> Path:
@@ -39,6 +42,7 @@ def store(root: Path, run_id: str, step_id: int | None, name: str, data: bytes |
     folder = folder_of(root, run_id)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     digest, size = _write(folder / artefact_id, data)
+    version()  # the list of its files has changed
     row = RunArtefact(id=artefact_id, run_id=run_id, step_id=step_id, name=_plain(name), media_type=media_type[:100],
                       size=size, sha256=digest)  # fmt: skip
     session().add(row)
@@ -76,6 +80,28 @@ def of_run(run_id: str) -> list[RunArtefact]:
     """Those of a run, oldest first."""
     query = select(RunArtefact).where(RunArtefact.run_id == run_id).order_by(RunArtefact.created_at, RunArtefact.id)
     return list(session().scalars(query))
+
+
+def versions(run_id: str) -> list[tuple[int, str, int]]:
+    """(number, public id, version) of those of a run, oldest first. They never change."""
+    query = select(RunArtefact.id).where(RunArtefact.run_id == run_id).order_by(RunArtefact.created_at, RunArtefact.id)
+    return [(number_of(found), f"file-{found}", 1) for found in session().scalars(query)]
+
+
+def by_numbers(numbers: Sequence[int]) -> dict[int, RunArtefact]:
+    """Artefacts by number."""
+    found: dict[int, RunArtefact] = {}
+    for at in range(0, len(numbers), _AT_ONCE):
+        begin = [_beginning(number) for number in numbers[at : at + _AT_ONCE]]
+        query = select(RunArtefact).where(or_(*(RunArtefact.id.between(text, f"{text}g") for text in begin)))
+        found |= {number_of(row.id): row for row in session().scalars(query)}
+    return found
+
+
+def _beginning(number: int) -> str:
+    """How an id begins that has this number (`number_of`)."""
+    digits = f"{number:015x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:]}"
 
 
 def get(run: Run, artefact_id: str) -> RunArtefact:

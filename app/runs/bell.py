@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from flask import Flask
 
+from app.changes import Watch
 from app.factory import settings_of
 from app.logging import get_logger
 
 if TYPE_CHECKING:
     from huey import Huey
 
+QUEUE = "queue.db"
 POLL_S = 0.02  # SQLite is asked, Redis wakes us
 log = get_logger(__name__)
 
@@ -53,7 +55,7 @@ def make_huey(app: Flask) -> "Huey":
     how = {"results": False, "serializer": Json()}
     if settings.redis_url:
         return RedisHuey("binnacle", url=settings.redis_url, blocking=True, read_timeout=1, **how)
-    path = str(settings.data_dir / "queue.db")
+    path = str(settings.data_dir / QUEUE)
     return SqliteHuey("binnacle", filename=path, fsync=False, cache_mb=1, timeout=1, **how)
 
 
@@ -85,16 +87,21 @@ class Bell:
         threading.Thread(target=self._listen, args=(stopping,), name="bell", daemon=True).start()
 
     def _listen(self, stopping: threading.Event) -> None:
-        quiet = False
+        quiet, seen = False, 0
+        settings = settings_of(self._app)
+        watch = Watch(None if settings.redis_url else settings.data_dir / QUEUE)
         while not stopping.is_set():
             try:
                 queue = self._open()
+                if (version := watch.version()) == seen:
+                    stopping.wait(POLL_S)
+                    continue
                 task = queue.dequeue()
                 quiet = False
                 if task is not None:
                     queue.execute(task)
-                elif not settings_of(self._app).redis_url:
-                    stopping.wait(POLL_S)
+                else:
+                    seen = version
             except Exception as error:  # Redis may be away: runs are found by looking
                 if not quiet:
                     log.warning("the doorbell is out of order", error=f"{type(error).__name__}: {error}"[:300])

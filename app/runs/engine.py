@@ -10,7 +10,9 @@ import time
 from flask import Flask
 from sqlalchemy import select
 
+from app.changes import watch_of
 from app.database import reading, session, unit_of_work
+from app.extensions import db
 from app.logging import get_logger
 from app.runs import drivers, leases
 from app.runs.execution import Execution
@@ -68,14 +70,19 @@ class Engine:
 
     def _claim(self) -> None:
         with self.app.app_context():
+            watch, seen = watch_of(db.engine), 0
             while self.stopping_since is None:
-                self._bell.wait(LOOK_S)
+                rung, version = self._bell.wait(LOOK_S), watch.version()
                 self._bell.clear()
+                if not rung and version == seen:
+                    continue
+                seen = version
                 try:
                     while len(self.executions()) < self.slots and self.stopping_since is None and self._claim_one():
                         continue
                 except Exception as error:  # the database may be away for a while; what waits goes on waiting
                     log.warning("no run could be claimed", error=f"{type(error).__name__}: {error}"[:300])
+                    seen = 0
                     time.sleep(0.5)
 
     def _claim_one(self) -> bool:

@@ -1,7 +1,7 @@
 """Who holds a run: claims with one conditional update, leases with a heartbeat, and what is done when a lease has run out."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, or_, select, update
@@ -71,6 +71,12 @@ def adopt(run_id: str, owner: str, before: str | None) -> bool:
     statement = update(_RUN).where(_RUN.c.id == run_id, _RUN.c.finished_at.is_(None))
     statement = statement.where(_RUN.c.lease_owner == before if before is not None else _RUN.c.lease_owner.is_(None))
     return bool(session().execute(statement.values(lease_owner=owner, lease_until=now() + LEASE)).rowcount == 1)
+
+
+def next_look() -> datetime | None:
+    """When leases and deadlines are to be looked at again: at once as long as any run is open."""
+    found: datetime | None = session().scalar(select(Run.created_at).where(Run.finished_at.is_(None)).limit(1))
+    return found
 
 
 class Keeper:

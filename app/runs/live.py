@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from app.actors import Permission
 from app.clock import now
 from app.errors import Invalid
-from app.runs import drivers, queries
+from app.runs import artefacts, drivers, queries
 from app.runs.models import Run, RunStatus, RunStep, StepStatus
 from app.runs.operations import CLOCK
 from app.runs.queries import RunFilter, Scope
@@ -200,3 +200,18 @@ def _render_steps(ids: Sequence[int]) -> Mapping[int, str]:
 STEPS = live.LiveList("run-steps", CLOCK, Permission.FLEET_READ, _steps_canonical, _step_keys, _render_steps, _step_counts,
                       switched=False)  # fmt: skip
 live.register(STEPS)
+
+
+def _file_keys(query_string: str, scope: Scope) -> list[live.Key]:
+    run_id = query_string.removeprefix("id=")
+    return artefacts.versions(run_id) if queries.version_of(run_id, scope) else []
+
+
+def _render_files(numbers: Sequence[int]) -> Mapping[int, str]:
+    template = current_app.jinja_env.get_template("runs/_file.html")
+    found = artefacts.by_numbers(numbers).items()
+    return {i: Markup(template.render(file=file).strip()) for i, file in found}  # noqa: S704 (with autoescape)
+
+
+FILES = live.LiveList("run-files", CLOCK, Permission.FLEET_READ, _one, _file_keys, _render_files, _nothing, switched=False)
+live.register(FILES)

@@ -6,7 +6,8 @@ A piece of text may end in the beginning of a secret. That end is held back unti
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 MASK = "••••••"
@@ -65,6 +66,18 @@ class Masker:
     def mask(self, text: str) -> str:
         """A whole text without the secrets."""
         return _covered(text, self._spans(text))
+
+    def mask_json(self, value: Any) -> Any:
+        """A JSON value without the secrets, in texts, names of fields and whole numbers; nothing else changes."""
+        if isinstance(value, str):
+            return self.mask(value)
+        if isinstance(value, Mapping):
+            return {self.mask(str(name)): self.mask_json(one) for name, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.mask_json(one) for one in value]
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return MASK if self.mask(json.dumps(value)) == MASK else value
+        return value
 
     def feed(self, held: str, text: str) -> tuple[str, str]:
         """What can be shown of what was held back and what has come, and what is held back now."""

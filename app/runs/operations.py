@@ -20,7 +20,7 @@ from app.errors import Invalid
 from app.journal.operations import Happening, Subject, record, record_all, tick
 from app.runs.drivers import Ending
 from app.runs.models import Dispatch, Run, RunStatus, RunStep, StepStatus
-from app.runs.output import add_lines, flush, masked, seal
+from app.runs.output import add_lines, flush, masked, masked_result, seal
 from app.runs.queries import forget_counts, number_of
 from app.vault import Vault
 
@@ -182,11 +182,12 @@ def finish_step(step: RunStep, ending: Ending, vault: Vault | None = None) -> bo
     """Record what became of a step, once; whether this was the first word. With the last step of a run that was sent to computers
     the run ends, too. Raises VaultError when the run has secrets that cannot be read and it printed something."""
     status = StepStatus.SKIPPED if ending.outcome == "skipped" else StepStatus.SUCCEEDED if ending.is_good else StepStatus.FAILED
-    reason, result = ending.reason, orjson.dumps(dict(ending.result)).decode() if ending.result is not None else None
+    reason, result = ending.reason, ending.result
     if vault is not None:
-        reason, result = masked(step.run_id, reason, vault), masked(step.run_id, result, vault)
+        reason, result = masked(step.run_id, reason, vault), masked_result(step.run_id, result, vault)
     values = {"status": status, "outcome": ending.outcome, "exit_code": ending.exit_code,
-              "reason": reason[:500] if reason else None, "finished_at": now(), "result": result,
+              "reason": reason[:500] if reason else None, "finished_at": now(),
+              "result": orjson.dumps(dict(result)).decode() if result is not None else None,
               "dispatch": Dispatch.DONE if step.dispatch else None, "started_at": step.started_at or step.sent_at,
               "duration_ms": ending.duration_ms, "version": version()}  # fmt: skip
     session().flush()

@@ -40,6 +40,14 @@ def secrets_of(run: Run, vault: Vault) -> dict[str, str]:
     return orjson.loads(vault.decrypt(run.secrets)) if run.secrets else {}
 
 
+def secret_names(run: Run, vault: Vault) -> list[str]:
+    """The names of a run's secrets; none when they cannot be read."""
+    try:
+        return sorted(secrets_of(run, vault))
+    except VaultError:
+        return []
+
+
 def masker_of(run_id: str, vault: Vault) -> Masker | None:
     """What masks the output of a run; None when it has no secrets. Raises VaultError."""
     if run_id not in _maskers:
@@ -60,6 +68,18 @@ def masked(run_id: str, text: str | None, vault: Vault) -> str | None:
     except VaultError:
         return None
     return masker.mask(text) if masker and text else text
+
+
+def masked_result(run_id: str, result: Mapping[str, Any] | None, vault: Vault) -> dict[str, Any] | None:
+    """What a kind keeps of a step, without the run's secrets: it is masked value by value, so that it stays the JSON that it was.
+    The names of its fields are the kind's own. Nothing at all when the secrets cannot be read."""
+    if result is None:
+        return None
+    try:
+        masker = masker_of(run_id, vault)
+    except VaultError:
+        return None
+    return {name: masker.mask_json(value) if masker else value for name, value in result.items()}
 
 
 def append(step: RunStep, pieces: Iterable[Piece], vault: Vault | None = None) -> int:

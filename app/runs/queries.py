@@ -184,7 +184,8 @@ def steps_of(run_id: str) -> list[RunStep]:
 
 def get_step(run_id: str, position: int) -> RunStep:
     """One step. Raises NotFound."""
-    row: RunStep | None = session().scalar(select(RunStep).where(RunStep.run_id == run_id, RunStep.position == position))
+    query = select(RunStep).where(RunStep.run_id == run_id, RunStep.position == position)
+    row: RunStep | None = session().scalar(query) if 0 <= position < 2**31 else None
     if row is None:
         raise NotFound("Step not found")
     return row
@@ -231,11 +232,18 @@ def output_after(step_id: int, seq: int, limit: int) -> list[Piece]:
     return [Piece(*row) for row in session().execute(query.order_by(RunLog.seq).limit(limit))]
 
 
-def output_tail(step_id: int, lines: int, characters: int) -> tuple[list[Piece], bool]:
-    """The last pieces of a step that hold so many lines or characters, in order, and whether there is more before them."""
+def seq_of_line(step_id: int, line: int) -> int:
+    """The seq of the piece in which a line begins; 0 when none does."""
+    return session().scalar(select(func.max(RunLog.seq)).where(RunLog.step_id == step_id, RunLog.line < line)) or 0
+
+
+def output_tail(step_id: int, lines: int, characters: int, upto: int | None = None) -> tuple[list[Piece], bool]:
+    """The last pieces of a step (up to a seq) that hold so many lines or characters, in order, and whether there is more before
+    them."""
     pieces: list[Piece] = []
     held = size = 0
     query = select(*_PIECE).where(RunLog.step_id == step_id).order_by(RunLog.seq.desc())
+    query = query if upto is None else query.where(RunLog.seq <= upto)
     with session().execute(query.execution_options(yield_per=TAIL_PIECES)) as found:
         for row in found:
             pieces.append(Piece(*row))

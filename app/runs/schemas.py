@@ -3,16 +3,16 @@
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from app.clock import iso
 from app.runs import drivers
 from app.runs.models import Run, RunArtefact, RunLog, RunStatus, RunStep, StepStatus
 from app.runs.requests import allowed
-from app.shapes import Query
+from app.shapes import Answer, Query
 
 
-class StepOut(BaseModel):
+class StepOut(Answer):
     """A step; `server_id` when it is for a computer, times RFC 3339, `duration_ms` as the computer measured it."""
 
     position: int
@@ -33,7 +33,7 @@ class StepOut(BaseModel):
     result: Any
 
 
-class RunOut(BaseModel):
+class RunOut(Answer):
     """A run without its steps; `can` says what may be asked of it now."""
 
     id: str
@@ -60,7 +60,7 @@ class RunDetail(RunOut):
     steps: list[StepOut]
 
 
-class ArtefactOut(BaseModel):
+class ArtefactOut(Answer):
     """A file that a run has made; `size` in bytes."""
 
     id: str
@@ -71,14 +71,14 @@ class ArtefactOut(BaseModel):
     created_at: str
 
 
-class ArtefactList(BaseModel):
+class ArtefactList(Answer):
     """`GET /api/v1/runs/{id}/artefacts`."""
 
     total: int
     artefacts: list[ArtefactOut]
 
 
-class RunList(BaseModel):
+class RunList(Answer):
     """`GET /api/v1/runs`."""
 
     total: int
@@ -87,7 +87,7 @@ class RunList(BaseModel):
     runs: list[RunOut]
 
 
-class LogOut(BaseModel):
+class LogOut(Answer):
     """A piece of output."""
 
     id: int
@@ -98,7 +98,7 @@ class LogOut(BaseModel):
     text: str
 
 
-class LogPage(BaseModel):
+class LogPage(Answer):
     """Output past an id; ask again after `next` while the run is open, or `more` is true."""
 
     lines: list[LogOut]

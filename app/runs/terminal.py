@@ -97,35 +97,74 @@ class Piece:
     at: datetime | None = None
 
 
-def lines(pieces: Iterable[Piece], limit: int, times: str = "%H:%M:%S") -> tuple[list[Line], bool]:
-    """The last `limit` lines of pieces, and whether some were left out. Each stream has lines of its own; `times` is how their
-    times are written."""
-    found: list[Line] = []
-    going_on: dict[str, Line | None] = {}
-    for piece in pieces:
-        stream, begun, clock = piece.stream, piece.line, piece.at.strftime(times) if piece.at else ""
-        joined = piece.joined and going_on.get(stream) is None  # the line that it goes on in is not among these pieces
-        for number, part in enumerate(piece.text.split("\n")):
-            line = going_on.get(stream)
-            if line is None and (part or number):
-                begun, joined = (begun, False) if joined else (begun + 1, False)
-                found.append(line := Line(stream, begun, clock))
-                going_on[stream] = line
-            if number and line is not None:
+class Splitter:
+    """Pieces in order, as `lines` in the order in which they began. Each stream has lines of its own; `times` is how their times
+    are written."""
+
+    def __init__(self, times: str = "%H:%M:%S") -> None:
+        self.lines: list[Line] = []
+        self._times = times
+        self._going_on: dict[str, Line | None] = {}
+        self._first = True
+
+    def feed(self, piece: Piece) -> None:
+        """The next piece. A line that began before the first one has no number, unless nothing can have come in between."""
+        stream, begun, clock = piece.stream, piece.line, piece.at.strftime(self._times) if piece.at else ""
+        unknown = piece.joined and self._going_on.get(stream) is None  # it goes on in a line that is not among these pieces
+        for at, part in enumerate(piece.text.split("\n")):
+            line = self._going_on.get(stream)
+            if line is None and (part or at):
+                begun += not unknown
+                line = self._begin(stream, begun if self._first or not unknown else 0, clock)
+                unknown = False
+            if at and line is not None:
                 line.part = False
-                line = going_on[stream] = None
+                line = self._going_on[stream] = None
                 if part:
                     begun += 1
-                    found.append(line := Line(stream, begun, clock))
-                    going_on[stream] = line
+                    line = self._begin(stream, begun, clock)
             if part and line is not None:
                 line.raw += part
-    left_out = len(found) > limit
+        self._first = False
+
+    def _begin(self, stream: str, number: int, clock: str) -> Line:
+        line = self._going_on[stream] = Line(stream, number, clock)
+        self.lines.append(line)
+        return line
+
+    def take(self) -> list[Line]:
+        """The lines that have ended, which are forgotten."""
+        ended = [line for line in self.lines if not line.part]
+        self.lines = [line for line in self.lines if line.part]
+        return ended
+
+
+def split(pieces: Iterable[Piece], times: str = "%H:%M:%S") -> list[Line]:
+    """All lines of pieces, as they were printed."""
+    splitter = Splitter(times)
+    for piece in pieces:
+        splitter.feed(piece)
+    return splitter.lines
+
+
+def finish(shown: Sequence[Line]) -> Sequence[Line]:
+    """The same lines with their `spans`: what carriage returns and colours say is done."""
     styles: dict[str, Style] = {}
-    shown = found[-limit:]
     for line in shown:
         _finish(line, styles.setdefault(line.stream, Style()))
-    return shown, left_out
+    return shown
+
+
+def lines(pieces: Iterable[Piece], limit: int, times: str = "%H:%M:%S") -> tuple[list[Line], bool]:
+    """The last `limit` lines of pieces, and whether some were left out."""
+    found = split(pieces, times)
+    return list(finish(found[-limit:])), len(found) > limit
+
+
+def shows(line: Line, text: str) -> bool:
+    """Whether the line shows a text (in lower case), whatever the case and the colours of its letters."""
+    raw = line.raw.rstrip("\r").rpartition("\r")[2]
+    return text in (_ESCAPE.sub("", raw) if "\x1b" in raw else raw).lower()
 
 
 def _finish(line: Line, style: Style) -> None:

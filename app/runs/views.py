@@ -1,6 +1,7 @@
 """Pages of runs: the list over all kinds, one run with its targets, and the log viewer."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 from flask import Response, make_response, redirect, render_template, request
@@ -11,7 +12,7 @@ from app.clock import iso
 from app.errors import Invalid, NotFound
 from app.fleet.queries import get_computer
 from app.runs import artefacts, bp, drivers, queries, shown
-from app.runs.live import CHIPS, RUNS, STEP_CHIPS, STEPS, STEPS_PAGE, RunListQuery, seconds_of, steps_view
+from app.runs.live import CHIPS, FILES, RUNS, STEP_CHIPS, STEPS, STEPS_PAGE, RunListQuery, seconds_of, steps_view
 from app.runs.models import Run, RunStep, StepStatus
 from app.shapes import Fixed
 from app.web import access, bulk, csv, live, pages, saved
@@ -21,6 +22,8 @@ from app.web.pages import NavItem
 
 CSV_COLUMNS = ("id", "kind", "title", "status", "reason", "requested_by", "created_at", "started_at", "finished_at", "seconds",
                "targets", "succeeded", "failed", "retry_of")  # fmt: skip
+
+MAX_FIND = 200
 
 pages.add_nav(NavItem("Work", "Runs", "runs.index", "player-play", Permission.FLEET_READ, "g r", queries.open_count,
                       count_key="open-runs", prefix="/runs/"))  # fmt: skip
@@ -85,7 +88,7 @@ def run(run_id: str) -> Response:
     who = access.actor()
     position = request.args.get("step", None, int)
     step = queries.get_step(found.id, queries.interesting_step(found.id) if position is None else position)
-    viewer = shown.viewer(found, step, who.tenant_ids)
+    viewer = shown.viewer(found, step, who.tenant_ids, *_place())
     if pages.is_fragment():
         response = make_response(viewer["run_head"])
     else:
@@ -94,10 +97,23 @@ def run(run_id: str) -> Response:
             "runs/run.html", run=found, spec=orjson.loads(found.spec), may_command=may_command, page_title=found.title[:80],
             kind=drivers.label_of(found.kind), asked=drivers.template_of(found.kind), works=step.dispatch is None,
             target=drivers.noun_of(found.kind),
-            files=artefacts.of_run(found.id), may_delete=may_command and who.can(Permission.FLEET_WRITE),
-            **viewer, **_targets(found),
+            may_delete=may_command and who.can(Permission.FLEET_WRITE), **viewer, **_files(found), **_targets(found),
         ))  # fmt: skip
     response.headers["X-Rev"] = str(viewer["run_rev"])
+    return response
+
+
+def _files(found: Run) -> dict[str, Any]:
+    state = live.snapshot(FILES, f"id={found.id}", access.actor().tenant_ids)
+    return {"files": _joined(FILES, state), "files_rev": state.rev}
+
+
+@bp.page("/runs/<run_id>/files", permission=Permission.FLEET_READ)
+def files(run_id: str) -> Response:
+    """The rows of its files, for a list that missed a change."""
+    context = _files(queries.get_run(run_id, access.actor()))
+    response = make_response(context["files"])
+    response.headers["X-Rev"] = str(context["files_rev"])
     return response
 
 
@@ -129,11 +145,20 @@ def _step(run_id: str, position: int) -> tuple[Run, RunStep]:
 
 @bp.page("/runs/<run_id>/steps/<int:position>/", permission=Permission.FLEET_READ)
 def step(run_id: str, position: int) -> Response:
-    """The log viewer of one target; without HX-Request the run's page with it."""
-    found, one = _step(run_id, position)
+    """The log viewer of one target: its end, the lines around `line`, or those with the text `find`; without HX-Request the run's
+    page with it."""
+    (found, one), (line, find) = _step(run_id, position), _place()
     if not pages.is_fragment():
-        return make_response(redirect(f"/runs/{found.id}/?step={one.position}#output", 303))
-    return make_response(render_template("runs/_output.html", run=found, step=one, output=shown.tail(one)))
+        query = {"step": one.position} | ({"find": find} if find else {"line": line} if line else {})
+        anchor = f"L{line}" if line and not find else "output"
+        return make_response(redirect(f"/runs/{found.id}/?{urlencode(query)}#{anchor}", 303))
+    return make_response(render_template("runs/_output.html", run=found, step=one, output=shown.wanted(one, line, find)))
+
+
+def _place() -> tuple[int, str]:
+    """Which line somebody wants to see, and which text; numbers as people write them."""
+    line = request.args.get("line", "").replace(",", "").strip()
+    return int(line) if line.isdecimal() and len(line) < 10 else 0, request.args.get("find", "").strip()[:MAX_FIND]
 
 
 @bp.page("/runs/<run_id>/steps/<int:position>/log", permission=Permission.FLEET_READ)

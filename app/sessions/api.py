@@ -3,7 +3,7 @@
 from typing import Any, TypeVar
 
 from flask import Flask, Response
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from app.actors import Actor, ActorKind, Permission
 from app.clock import now
@@ -42,8 +42,8 @@ from app.web.body import field_errors, parse_json, parse_object, validate_json
 
 TIMELINE = 1_000
 M = TypeVar("M", bound=BaseModel)
-_REGISTERS = TypeAdapter(list[RegisterIn])
-_EVENTS = TypeAdapter(list[EventIn])
+_REGISTERS = TypeAdapter(list[RegisterIn], config=ConfigDict(defer_build=True))
+_EVENTS = TypeAdapter(list[EventIn], config=ConfigDict(defer_build=True))
 
 
 def _is_bot(who: Actor) -> bool:

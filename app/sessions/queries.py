@@ -125,6 +125,7 @@ def count_sessions(wanted: SessionFilter) -> int:
 def forget_counts() -> None:
     """Make this process count anew."""
     _counted.clear()
+    _active.clear()
 
 
 def _page(base: Any, wanted: SessionFilter, limit: int, offset: int, *, oldest_first: bool = False) -> Select[Any]:
@@ -183,6 +184,16 @@ def active_sessions(scope: Scope = None) -> int:
     """How many are active."""
     query = select(func.sum(SessionCount.n)).where(SessionCount.status == SessionStatus.ACTIVE)
     return int(session().scalar(query.where(*within(SessionCount.tenant_id, scope, ""))) or 0)
+
+
+_active: TTLCache[Scope, int] = TTLCache(maxsize=256, ttl=1)
+
+
+def active_count(scope: Scope) -> int:
+    """The same for every page's navigation; at most 1 s old."""
+    if (known := _active.get(scope)) is None:
+        known = _active[scope] = active_sessions(scope)
+    return known
 
 
 # -- the feed ----------------------------------------------------------------------------------------------------------

@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 
 from app.clock import from_ms, now, to_ms
 from app.errors import field_error
 from app.proxies.schemas import IpHealth, ProxyStats
 from app.sessions.models import BotSession, Event, EventType, SessionStatus
 from app.sessions.pieces import NewEvent, NewSession, Outcome, without_credentials
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 
 MAX_BATCH = 1_000
 MAX_DETAILS = 64 << 10
@@ -104,7 +104,7 @@ def _checked(given: datetime | None, moment: int) -> int:
     return at
 
 
-class Registered(BaseModel):
+class Registered(Answer):
     """The answer to a registration; a list is answered with `session_ids`."""
 
     status: str = "registered"
@@ -113,14 +113,14 @@ class Registered(BaseModel):
     active_count: int
 
 
-class Ended(BaseModel):
+class Ended(Answer):
     """The answer to an end."""
 
     status: str = "ended"
     active_count: int
 
 
-class Logged(BaseModel):
+class Logged(Answer):
     """The answer to an event; a list is answered with `event_ids`, in its order."""
 
     status: str = "logged"
@@ -128,7 +128,7 @@ class Logged(BaseModel):
     event_ids: list[int] | None = None
 
 
-class SessionOut(BaseModel):
+class SessionOut(Answer):
     """Contract 003's session; `duration` in seconds."""
 
     id: str
@@ -149,7 +149,7 @@ class SessionOut(BaseModel):
     event_count: int
 
 
-class EventOut(BaseModel):
+class EventOut(Answer):
     """Contract 003's event."""
 
     id: int
@@ -160,7 +160,7 @@ class EventOut(BaseModel):
     data: Json
 
 
-class SessionList(BaseModel):
+class SessionList(Answer):
     """A page of sessions, newest first."""
 
     sessions: list[SessionOut]
@@ -170,7 +170,7 @@ class SessionList(BaseModel):
     total_pages: int
 
 
-class EventList(BaseModel):
+class EventList(Answer):
     """A page of events, newest first."""
 
     events: list[EventOut]
@@ -180,7 +180,7 @@ class EventList(BaseModel):
     total_pages: int
 
 
-class SessionDetail(BaseModel):
+class SessionDetail(Answer):
     """A session with its events, oldest first (at most 1,000; `/api/events?session_id=` pages through all)."""
 
     session: SessionOut
@@ -188,7 +188,7 @@ class SessionDetail(BaseModel):
     event_count: int
 
 
-class Stats(BaseModel):
+class Stats(Answer):
     """Contract 003, `GET /api/stats`; `success_rate` 0–100, durations in seconds."""
 
     total_sessions: int

@@ -45,7 +45,17 @@ ERRORS_PAGE = 50
 CHART_HOURS, CHART_SHARES = 24, 5
 KINDS = tuple((kind.value, word) for kind, (word, _) in rows.TYPES.items())
 pages.add_nav(
-    NavItem("Work", "Sessions", "sessions.index", "robot", READ, "g w", queries.active_sessions, "sessions_active", "/sessions/"),
+    NavItem(
+        "Work",
+        "Sessions",
+        "sessions.index",
+        "robot",
+        READ,
+        "g w",
+        queries.active_count,
+        "sessions_active",
+        "/sessions/",
+    ),
     NavItem("Watch", "Events", "sessions.events", "history", READ, "g e", place=1),
 )
 saved.offer(bp, saved.SavedList("sessions", "/sessions/", "Sessions", "sessions", SessionsPage))

@@ -146,6 +146,17 @@ class Machine:
         slot, within = divmod(at + self.draw(16) * 1200, 1200)
         return within > 1200 - (120 + 180 * unit(self.key, 17, int(slot)))
 
+    def certificates(self, at: float) -> list[dict[str, Any]]:
+        """A Linux server's certificate of 90 days, renewed a month before its end; of a few only a week after it."""
+        if not (self.system.server and self.system.family == "linux"):
+            return []
+        every = (97 if self.draw(50) < 0.02 else 60) * DAY
+        shift = self.draw(51) * every
+        ends = datetime.fromtimestamp((at - shift) // every * every + shift + 90 * DAY, UTC)
+        return [{"path": f"/etc/letsencrypt/live/{self.name}/fullchain.pem", "subject": f"{self.name}.{self.domain}",
+                 "issuer": "Let's Encrypt, R11", "not_after": ends.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                 "error": None}]  # fmt: skip
+
     def inventory(self, at: float) -> dict[str, Any]:
         """The inventory of `hello` (docs/connector-protocol.md)."""
         system, mac = self.system, f"{bits(self.key, 18) % 2**40:010x}"
@@ -163,5 +174,6 @@ class Machine:
             "network": {"interfaces": [card]},
             "users": ["root"] if system.server and system.family == "linux" else [self.user],
             "boot_time": datetime.fromtimestamp(self.booted(at), UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "certificates": self.certificates(at),
             "software": [{"name": n, "version": v, "publisher": p} for n, v, p in system.packages],
         }  # fmt: skip

@@ -2,10 +2,12 @@
 one-time link, the default rules for alerts, the key of this machine's connector."""
 
 import fcntl
+import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import orjson
@@ -30,7 +32,9 @@ from app.logging import get_logger
 from app.system.queries import schema_heads
 from app.tenants.operations import create_tenant
 from app.tenants.queries import list_tenants
+from app.webhooks.operations import hide_addresses
 
+MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 MIGRATION_LOCK = 0x62696E6E6D
 log = get_logger(__name__)
 
@@ -43,6 +47,8 @@ def prepare(app: Flask) -> None:
         _default_tenant()
         _first_admin(settings)
         make_default_rules()
+        hide_addresses()
+        leave_other_machine(settings)
         if settings.wants_local_connector:
             local_connector(settings)
 
@@ -109,14 +115,30 @@ def _first_admin(settings: Settings) -> None:
     begin_read()
 
 
+def leave_other_machine(settings: Settings) -> bool:
+    """When the data directory has come here from another machine, restored or copied, the computer that it names is not this one:
+    forget its key and its connector's state, so that this machine is enrolled as itself. Returns whether it was so."""
+    label = settings.data_dir / "this-computer"
+    whose, mine = _named(label)[1], machine_mark()
+    if not whose or not mine or whose == mine:
+        return False
+    (settings.data_dir / "connector.json").unlink(missing_ok=True)
+    shutil.rmtree(settings.data_dir / "connector", ignore_errors=True)
+    label.unlink()  # last: until then the next start does it again
+    log.info("the data directory comes from another machine; its computer stays in the fleet, and this one is another")
+    return True
+
+
 def local_connector(settings: Settings) -> None:
     """Enrol this machine, so that the first page shows a real computer: its key goes into the data directory, as
-    `connector.json` (the connector's configuration); `this-computer` holds its id."""
+    `connector.json` (the connector's configuration); `this-computer` holds its id, and what tells this machine from others."""
     config, label = settings.data_dir / "connector.json", settings.data_dir / "this-computer"
     computer = _known(label)
     if label.exists() and computer is None:
         return  # somebody deleted this machine from the fleet; it does not come back by itself
     if computer is not None and config.exists() and orjson.loads(config.read_bytes()).get("server") == settings.own_url:
+        if not _named(label)[1]:  # of a version that did not know whose it is
+            write_private(label, f"{computer.uuid}\n{machine_mark()}")
         return
     with unit_of_work():
         computer = _known(label) or create_computer(os.uname().nodename or "this machine", actor=SYSTEM)
@@ -124,9 +146,25 @@ def local_connector(settings: Settings) -> None:
         _, key = create_host_key("connector of this machine", computer.id, computer.uuid, computer.tenant_id, actor=SYSTEM)
         uuid = computer.uuid
     write_private(config, orjson.dumps({"server": settings.own_url, "key": key}).decode())
-    write_private(label, uuid)
+    write_private(label, f"{uuid}\n{machine_mark()}")
+
+
+def machine_mark() -> str:
+    """What tells this machine from others, without naming it; empty where the system has no such id, as in most images of
+    containers."""
+    for path in MACHINE_IDS:
+        with suppress(OSError):
+            if found := path.read_text(encoding="ascii", errors="replace").strip():
+                return hashlib.sha256(f"binnacle {found}".encode()).hexdigest()[:32]
+    return ""
+
+
+def _named(label: Path) -> tuple[str, str]:
+    """The computer's public id, and the mark of its machine."""
+    uuid, _, mark = label.read_text(encoding="utf-8").partition("\n") if label.exists() else ("", "", "")
+    return uuid.strip(), mark.strip()
 
 
 def _known(label: Path) -> Computer | None:
-    ids = internal_ids([label.read_text(encoding="utf-8").strip()], None) if label.exists() else []
+    ids = internal_ids([_named(label)[0]], None) if label.exists() else []
     return by_ids(ids).get(ids[0]) if ids else None

@@ -2,10 +2,12 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from app.shapes import Answer
 
 
-class Health(BaseModel):
+class Health(Answer):
     """`GET /api/health`: the union of contracts 001 and 003; `database_path` only when authenticated."""
 
     model_config = ConfigDict(extra="allow")

@@ -13,6 +13,8 @@ from app.tenants.models import Tenant
 
 # Rooms above say here what keeps a tenant from being deleted: a function from its id to a sentence, or None.
 deletion_guards: dict[str, Callable[[str], str | None]] = {}
+# What they do when one is deleted, before it is gone: functions from its id and who deletes it, in the deleting transaction.
+deletion_hooks: list[Callable[[str, Actor], None]] = []
 
 
 def subject_of(tenant: Tenant) -> Subject:
@@ -53,6 +55,8 @@ def delete_tenant(tenant: Tenant, *, actor: Actor) -> None:
             raise Conflict(f"The tenant cannot be deleted: {reason}")
     if len(queries.list_tenants(None)) == 1:
         raise Conflict("The tenant cannot be deleted: it is the only one")
+    for hook in deletion_hooks:
+        hook(tenant.id, actor)
     record("tenant.deleted", actor, subject_of(tenant))
     session().delete(tenant)
     queries.forget_choices()

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from app.shapes import Body, Query
+from app.shapes import Answer, Body, Query
 from app.tenants.models import Tenant
 
 
@@ -15,7 +15,7 @@ class TenantIn(Body):
     name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
 
-class TenantOut(BaseModel):
+class TenantOut(Answer):
     """A tenant."""
 
     id: str
@@ -27,7 +27,7 @@ class TenantOut(BaseModel):
         return cls(id=tenant.id, name=tenant.name, created_at=tenant.created_at)
 
 
-class TenantList(BaseModel):
+class TenantList(Answer):
     """Lists on implied routes look like 000's."""
 
     total: int

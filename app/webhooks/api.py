@@ -9,7 +9,7 @@ from app.actors import Permission
 from app.deliveries import queries as delivery_queries
 from app.deliveries.operations import redeliver as send_again
 from app.deliveries.queries import DeliveryFilter
-from app.deliveries.schemas import DeliveryList, DeliveryOut, DeliveryQuery, PageQuery, delivery_out, health_out, listed
+from app.deliveries.schemas import DeliveryList, DeliveryOut, DeliveryQuery, PageQuery, delivery_out, health_out, listed, with_log
 from app.factory import settings_of, vault_of
 from app.web import access
 from app.webhooks import bp, operations, queries
@@ -93,7 +93,7 @@ def list_webhook_deliveries(webhook_id: str, query: DeliveryQuery) -> dict[str, 
 def get_webhook_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
     """Get a delivery with its attempts."""
     row = delivery_queries.get_delivery(CARRIER, _get(webhook_id).id, delivery_id)
-    return delivery_out(row, delivery_queries.attempts_of([row.id]).get(row.id, ()))
+    return with_log(row)
 
 
 @bp.api("POST", f"{ONE_DELIVERY}/redeliver", permission=MAY, returns=DeliveryOut, status=202)
@@ -101,4 +101,4 @@ def redeliver_webhook(webhook_id: str, delivery_id: str) -> dict[str, Any]:
     """Send a delivery again under the same `webhook-id`; 409 while it is under way."""
     row = delivery_queries.get_delivery(CARRIER, _get(webhook_id).id, delivery_id)
     send_again(row, actor=access.actor())
-    return delivery_out(row, delivery_queries.attempts_of([row.id]).get(row.id, ()))
+    return with_log(row)

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import orjson
+from sqlalchemy import select
 
 from app.actors import SYSTEM, Actor
 from app.clock import iso, now
-from app.database import session
+from app.database import session, unit_of_work
 from app.deliveries import operations as deliveries
 from app.deliveries.models import Delivery
 from app.deliveries.operations import NewDelivery
@@ -17,6 +18,7 @@ from app.errors import Invalid, field_error
 from app.journal.models import JournalEntry
 from app.journal.operations import record
 from app.journal.queries import last_seq
+from app.masking import MASK
 from app.outbound import Network, refuse_literal
 from app.outbound_post import web_address
 from app.tenants.queries import narrowed, require_scope
@@ -28,20 +30,31 @@ from app.webhooks.signing import make_secret
 
 ROTATION = timedelta(hours=24)  # how long the old secret signs as well
 MAX_URL = 2000
+MAX_SHOWN_QUERY = 1000
 
 
 def shown(url: str) -> str:
-    """An address as it may be shown: no user, no password, and of its query only the names."""
+    """An address as it may be shown: no user, no password, no path (which is a key with many services), and of its query only
+    the names. Of what is shown already, the same."""
     parts = urlsplit(url)
     where = parts.netloc.rpartition("@")[2]
-    query = "&".join(f"{name}=***" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
-    return urlunsplit((parts.scheme, f"***@{where}" if "@" in parts.netloc else where, parts.path, query, ""))
+    query = "&".join(_name_only(part) for part in parts.query.split("&") if part)
+    path = f"/{MASK}" if parts.path.strip("/") else parts.path
+    shorter = query if len(query) <= MAX_SHOWN_QUERY else MASK
+    return urlunsplit((parts.scheme, f"{MASK}@{where}" if "@" in parts.netloc else where, path, shorter, ""))
+
+
+def _name_only(part: str) -> str:
+    name, found, _ = part.partition("=")
+    return f"{name}={MASK}" if found else MASK
 
 
 def _checked_url(url: str, allow: Sequence[Network]) -> str:
     url = url.strip()
     if len(url) > MAX_URL or not url.isprintable() or " " in url:
         raise field_error("url", f"Must be at most {MAX_URL} printable characters without spaces")
+    if MASK in url:
+        raise field_error("url", f"{MASK} stands for what is not shown; write the whole address")
     try:
         target, _ = web_address(url), shown(url)
     except ValueError as error:
@@ -84,7 +97,7 @@ def create_webhook(
 
 
 def _public_part(webhook: Webhook) -> str:
-    """Scheme and host: a path may hold a key as well."""
+    """Scheme and host."""
     parts = urlsplit(webhook.shown_url)
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -137,6 +150,19 @@ def rotate_secret(webhook: Webhook, *, actor: Actor, vault: Vault) -> str:
     webhook.secret, webhook.updated_at = vault.encrypt(secret), now()
     record("webhook.secret_rotated", actor, queries.subject_of(webhook))
     return secret
+
+
+def hide_addresses() -> int:
+    """Hide what an earlier version has stored as fit to be shown; returns of how many webhooks. Called at the start."""
+    query = select(Webhook.id, Webhook.shown_url)
+    clear = [webhook_id for webhook_id, url in session().execute(query) if url != shown(url)]
+    session().rollback()
+    if clear:
+        with unit_of_work():
+            for webhook_id in clear:
+                webhook = session().get(Webhook, webhook_id)
+                webhook.shown_url = shown(webhook.shown_url)
+    return len(clear)
 
 
 def delete_webhook(webhook: Webhook, *, actor: Actor) -> None:

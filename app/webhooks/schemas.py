@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from app.clock import now
 from app.deliveries.schemas import ReceiverHealth
-from app.shapes import Body
+from app.shapes import Answer, Body
 from app.webhooks.models import Webhook
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
@@ -45,8 +45,8 @@ class WebhookPatch(Body):
         return {name: value for name, value in given.items() if value is not None or name in ("description", "tenant_ids")}
 
 
-class WebhookOut(BaseModel):
-    """A webhook. `url` is shown without user, password and the values of its query."""
+class WebhookOut(Answer):
+    """A webhook. `url` is shown without user, password, path and the values of its query."""
 
     id: str
     name: str
@@ -80,7 +80,7 @@ class WebhookCreated(WebhookOut):
     secret: str
 
 
-class WebhookSecret(BaseModel):
+class WebhookSecret(Answer):
     """A new secret, once; the old one signs as well until `previous_valid_until`."""
 
     id: str
@@ -88,7 +88,7 @@ class WebhookSecret(BaseModel):
     previous_valid_until: datetime | None
 
 
-class WebhookList(BaseModel):
+class WebhookList(Answer):
     """Lists on implied routes look like 000's."""
 
     total: int

@@ -1,6 +1,6 @@
 """How a webhook is told: one signed POST, within 10 s. Runs in the worker's threads, outside any transaction but for a read."""
 
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 from flask import Flask
@@ -54,9 +54,10 @@ def _opened(app: Flask, webhook: Webhook) -> tuple[str, list[str]]:
 
 
 def _secrets_in(url: str) -> list[str]:
+    """All of an address that `operations.shown` does not show."""
     parts = urlsplit(url)
-    values = [value for _, value in parse_qsl(parts.query)]
-    return [one for one in (parts.username, parts.password, *values) if one]
+    asked = [value if found else name for name, found, value in (part.partition("=") for part in parts.query.split("&"))]
+    return [one for one in (parts.username, parts.password, parts.path, *parts.path.split("/"), *asked) if one]
 
 
 def _outcome(answer: Answer, secrets: list[str]) -> Outcome:

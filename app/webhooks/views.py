@@ -5,9 +5,7 @@ from typing import Any
 from flask import Response, current_app, make_response, redirect, render_template
 
 from app.actors import Permission
-from app.deliveries import queries as delivery_queries
 from app.deliveries import shown
-from app.deliveries.operations import redeliver as send_again
 from app.errors import DomainError
 from app.factory import settings_of, vault_of
 from app.tenants.queries import tenant_choices
@@ -21,16 +19,13 @@ from app.webhooks.queries import CARRIER
 
 MAY = Permission.WEBHOOKS_WRITE
 PLACE = "/settings/webhooks"
+RECEIVERS = shown.Receivers(CARRIER, PLACE, "Webhooks", "webhook")
 FORM = "webhooks/form.html"
 pages.add_settings(pages.SettingsTab("webhooks", "Webhooks", PLACE, MAY, place=50))
 
 
 def _get(webhook_id: str) -> Webhook:
     return queries.get_webhook(webhook_id, access.actor())
-
-
-def _health() -> dict[str, Any]:
-    return {"states": delivery_queries.states(CARRIER), "waiting": delivery_queries.open_counts(CARRIER)}
 
 
 def _form(webhook: Webhook | None = None) -> WebhookForm:
@@ -58,7 +53,7 @@ def _given(form: WebhookForm) -> dict[str, Any]:
 def index() -> str:
     """All webhooks with how they do."""
     found = queries.list_webhooks(access.actor())
-    return render_template("webhooks/index.html", webhooks=found, page_title="Webhooks", **_health())
+    return render_template("webhooks/index.html", webhooks=found, page_title="Webhooks", **RECEIVERS.health())
 
 
 @bp.page(f"{PLACE}/new", permission=MAY)
@@ -91,8 +86,9 @@ def _secret(webhook: Webhook, secret: str, title: str) -> Response:
 def show(webhook_id: str) -> str:
     """One webhook, what it was told, and how its receiver checks a signature."""
     webhook = _get(webhook_id)
-    listed = shown.list_context(CARRIER, webhook.id, f"{PLACE}/{webhook.id}")
-    return render_template("webhooks/webhook.html", webhook=webhook, known=EVENTS, page_title=webhook.name, **_health(), **listed)
+    return render_template(
+        "webhooks/webhook.html", webhook=webhook, known=EVENTS, page_title=webhook.name, **RECEIVERS.one(webhook.id)
+    )
 
 
 @bp.page(f"{PLACE}/<webhook_id>/edit", permission=MAY)
@@ -121,38 +117,29 @@ def update(webhook_id: str) -> Response:
 @bp.page(f"{PLACE}/<webhook_id>/test", permission=MAY, methods=("POST",))
 def test(webhook_id: str) -> Response:
     """Send `webhook.test` and show what comes back."""
-    row = operations.test_webhook(_get(webhook_id), actor=access.actor())
-    return make_response(redirect(f"{PLACE}/{webhook_id}/deliveries/{row.id}", 303))
+    return RECEIVERS.tried(operations.test_webhook(_get(webhook_id), actor=access.actor()))
 
 
 @bp.page(f"{PLACE}/<webhook_id>/deliveries/<delivery_id>", permission=MAY)
 def delivery(webhook_id: str, delivery_id: str) -> Response:
     """One delivery with its attempts."""
     webhook = _get(webhook_id)
-    row = delivery_queries.get_delivery(CARRIER, webhook.id, delivery_id)
-    return shown.delivery_page(row, f"{PLACE}/{webhook.id}", webhook.name, ("Webhooks", PLACE), shown.pretty(row.payload))
+    return RECEIVERS.delivery(webhook.id, webhook.name, delivery_id, with_payload=True)
 
 
 @bp.page(f"{PLACE}/<webhook_id>/deliveries/<delivery_id>/redeliver", permission=MAY, methods=("POST",))
 def redeliver(webhook_id: str, delivery_id: str) -> Response:
     """Send it again."""
-    try:
-        send_again(delivery_queries.get_delivery(CARRIER, _get(webhook_id).id, delivery_id), actor=access.actor())
-    except DomainError as error:
-        pages.toast(error.message, "error")
-    return make_response(redirect(f"{PLACE}/{webhook_id}/deliveries/{delivery_id}", 303))
+    return RECEIVERS.redeliver(_get(webhook_id).id, delivery_id, actor=access.actor())
 
 
 @bp.page(f"{PLACE}/<webhook_id>/rotate", permission=MAY)
 def confirm_rotate(webhook_id: str) -> str:
     """Ask before the secret changes."""
     webhook = _get(webhook_id)
-    title = f"Give {webhook.name} a new secret?"
-    return render_template(
-        "confirm.html", title=title, page_title=title, targets=[{"label": webhook.name, "note": webhook.shown_url}], total=1,
-        impact="For 24 hours both secrets sign in the webhook-signature header; the body is signed with the new one at once.",
-        action=f"{PLACE}/{webhook.id}/rotate", verb="Rotate secret", cancel=f"{PLACE}/{webhook.id}", fields={},
-    )  # fmt: skip
+    target = {"label": webhook.name, "note": webhook.shown_url}
+    impact = "For 24 hours both secrets sign in the webhook-signature header; the body is signed with the new one at once."
+    return RECEIVERS.confirm(webhook.id, f"Give {webhook.name} a new secret?", target, "rotate", "Rotate secret", impact)
 
 
 @bp.page(f"{PLACE}/<webhook_id>/rotate", permission=MAY, methods=("POST",))
@@ -166,17 +153,11 @@ def rotate(webhook_id: str) -> Response:
 def confirm_delete(webhook_id: str) -> str:
     """Ask before deleting."""
     webhook = _get(webhook_id)
-    title = f"Delete webhook {webhook.name}?"
-    return render_template(
-        "confirm.html", title=title, page_title=title, targets=[{"label": webhook.name, "note": webhook.shown_url}], total=1,
-        impact="Its receiver is told nothing more, and the log of its deliveries goes too.", fields={},
-        action=f"{PLACE}/{webhook.id}/delete", verb="Delete webhook", cancel=f"{PLACE}/{webhook.id}",
-    )  # fmt: skip
+    return RECEIVERS.confirm_delete(webhook.id, webhook.name, webhook.shown_url, "Its receiver is told nothing more")
 
 
 @bp.page(f"{PLACE}/<webhook_id>/delete", permission=MAY, methods=("POST",))
 def delete(webhook_id: str) -> Response:
     """Delete one."""
     operations.delete_webhook(_get(webhook_id), actor=access.actor())
-    pages.toast("Webhook deleted")
-    return make_response(redirect(PLACE, 303))
+    return RECEIVERS.deleted()

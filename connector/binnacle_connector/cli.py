@@ -14,10 +14,12 @@ from . import __version__, log
 from .config import (
     ConfigError,
     check_ca_file,
+    check_certificates,
     check_commands,
     default_config_file,
     default_state_dir,
     load,
+    merge,
     read_file,
 )
 
@@ -45,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--containers", metavar="WHERE", help="auto, off, or the engine's address (BINNACLE_CONNECTOR_CONTAINERS)"
+    )
+    parser.add_argument(
+        "--certificates", metavar="PATHS", help="auto, off, or files with commas (BINNACLE_CONNECTOR_CERTIFICATES)"
     )
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default info")
     parser.add_argument("--once", action="store_true", help="print one sample as JSON and exit")
@@ -92,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.once:
             return _once()
         if arguments.inventory:
-            return _inventory()
+            return _inventory(arguments)
         chosen = {"enrol": _enrol, "install": _install, "uninstall": _uninstall}.get(arguments.command, _run)
         return chosen(arguments)
     except ConfigError as error:
@@ -122,10 +127,11 @@ def _once() -> int:
     return 0
 
 
-def _inventory() -> int:
+def _inventory(arguments: argparse.Namespace) -> int:
     from . import inventory
 
-    for piece in inventory.chunks(inventory.collect()):
+    patterns = check_certificates(merge(vars(arguments)).get("certificates"))
+    for piece in inventory.chunks(inventory.collect(patterns)):
         sys.stdout.write(piece)
     print()
     return 0

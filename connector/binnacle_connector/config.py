@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from .certificates import DEFAULT_CERTIFICATES
 from .engine import AUTO, OFF
 
 DEFAULT_INTERVAL = 10
 MIN_INTERVAL, MAX_INTERVAL = 1, 3600
 LOG_LEVELS = ("debug", "info", "warning", "error")
-FILE_KEYS = ("server", "key", "interval", "state_dir", "ca_file", "log_level", "commands", "containers")
+FILE_KEYS = ("server", "key", "interval", "state_dir", "ca_file", "log_level", "commands", "containers", "certificates")
+MAX_PATTERNS = 100
 ENVIRONMENT = {  # names that say whose they are, beside the console's settings
     "commands": "BINNACLE_CONNECTOR_COMMANDS",
     "containers": "BINNACLE_CONNECTOR_CONTAINERS",
+    "certificates": "BINNACLE_CONNECTOR_CERTIFICATES",
 }
 AGENT_PATH = "/api/v1/agents/ws"
 ENROL_PATH = "/api/v1/agents/enrol"
@@ -39,6 +42,7 @@ class Settings(NamedTuple):
     log_level: str
     commands: bool = True
     containers: str = "auto"
+    certificates: tuple[str, ...] = DEFAULT_CERTIFICATES
 
     @property
     def socket_url(self) -> str:
@@ -123,6 +127,26 @@ def check_containers(value: Any) -> str:
     raise ConfigError("The setting containers must be auto, off, or an address such as unix:///run/docker.sock.")
 
 
+def check_certificates(value: Any) -> tuple[str, ...]:
+    """Which files hold the computer's certificates: a list, or text with commas, of absolute paths that may have `*`.
+    `auto` stands for the usual places, `off` for none. Raises ConfigError."""
+    given = ["auto"] if value is None else value if isinstance(value, list) else str(value).split(",")
+    words = [str(word).strip() for word in given if str(word).strip()]
+    if [word.lower() for word in words] == ["off"]:
+        return ()
+    paths: list[str] = []
+    for word in words or ["auto"]:
+        if word.lower() == "auto":
+            paths += DEFAULT_CERTIFICATES
+        elif os.path.isabs(word) and len(word) <= 1000 and word.isprintable():
+            paths.append(word)
+        else:
+            raise ConfigError("The setting certificates must be auto, off, or absolute paths such as /etc/ssl/*.pem.")
+    if len(paths) > MAX_PATTERNS:
+        raise ConfigError(f"The setting certificates names at most {MAX_PATTERNS} paths.")
+    return tuple(dict.fromkeys(paths))
+
+
 def check_ca_file(value: str | None) -> str | None:
     """A readable PEM file, or none. Raises ConfigError."""
     if not value:
@@ -187,8 +211,8 @@ def _text(values: dict[str, Any], name: str) -> str | None:
     return str(value)
 
 
-def load(arguments: dict[str, Any], environ: dict[str, str] | None = None) -> Settings:
-    """Merge the sources, the first that says something winning, and check each setting. Raises ConfigError."""
+def merge(arguments: dict[str, Any], environ: dict[str, str] | None = None) -> dict[str, Any]:
+    """The settings as they were given, the first source that says something winning. Raises ConfigError for a file."""
     env = dict(os.environ) if environ is None else environ
     named = arguments.get("config") or env.get("BINNACLE_CONFIG")
     merged = read_file(Path(named)) if named else read_file(default_config_file(), must_exist=False)
@@ -196,6 +220,12 @@ def load(arguments: dict[str, Any], environ: dict[str, str] | None = None) -> Se
         chosen = arguments.get(name) or env.get(ENVIRONMENT.get(name, "BINNACLE_" + name.upper()))
         if chosen is not None and chosen != "":
             merged[name] = chosen
+    return merged
+
+
+def load(arguments: dict[str, Any], environ: dict[str, str] | None = None) -> Settings:
+    """The settings of a run, each of them checked. Raises ConfigError."""
+    merged = merge(arguments, environ)
     server, key = _text(merged, "server"), _text(merged, "key")
     if not server:
         raise ConfigError("No server is set: use --server, BINNACLE_SERVER or --config.")
@@ -213,4 +243,5 @@ def load(arguments: dict[str, Any], environ: dict[str, str] | None = None) -> Se
         log_level=level,
         commands=check_commands(merged.get("commands")),
         containers=check_containers(merged.get("containers")),
+        certificates=check_certificates(merged.get("certificates")),
     )

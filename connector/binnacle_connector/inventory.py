@@ -7,12 +7,13 @@ import json
 import platform
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from . import hardware, software
+from .certificates import DEFAULT_CERTIFICATES, certificates
 from .log import logger
 from .metrics import is_loopback
 from .state import PrivateFile
@@ -117,8 +118,11 @@ def brief() -> dict[str, Any]:
     return clean({"hostname": socket.gethostname(), "os": operating_system({})})  # type: ignore[no-any-return]
 
 
-def collect() -> dict[str, Any]:
-    """The inventory without `software`. A part that fails is null. May take a minute (DNS, PowerShell)."""
+def collect(patterns: Sequence[str] = DEFAULT_CERTIFICATES) -> dict[str, Any]:
+    """The inventory without `software`. A part that fails is null. May take a minute (DNS, PowerShell).
+
+    `patterns` name the files with the computer's certificates.
+    """
     said = hardware.windows_facts() if sys.platform == "win32" else {}
     parts: dict[str, Callable[[], Any]] = {
         "os": lambda: operating_system(said),
@@ -126,6 +130,7 @@ def collect() -> dict[str, Any]:
         "network": lambda: {"interfaces": interfaces()},
         "users": users,
         "boot_time": boot_time,
+        "certificates": lambda: certificates(patterns),
     }
     found: dict[str, Any] = _names(said)
     for name, read in parts.items():
@@ -154,9 +159,9 @@ def chunks(found: dict[str, Any]) -> Iterator[str]:
     yield "]}"
 
 
-def write(path: Path) -> str:
+def write(path: Path, patterns: Sequence[str] = DEFAULT_CERTIFICATES) -> str:
     """Collect everything into `path` (0600); gives a digest that changes when anything but the boot time does."""
-    found = collect()
+    found = collect(patterns)
     digest = hashlib.sha256(json.dumps({**found, "boot_time": None}, sort_keys=True).encode())
     with PrivateFile(path) as file:
         for number, piece in enumerate(chunks(found)):

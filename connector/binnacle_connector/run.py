@@ -37,7 +37,7 @@ class Connector:
         self.spool = Spool(state.spool)
         self._waker = Waker()
         self._sampler = SamplingThread(self.spool, settings.interval, self._waker.ring)
-        self._watch = InventoryWatch(state.inventory, self._waker.ring)
+        self._watch = InventoryWatch(state.inventory, self._waker.ring, certificates=settings.certificates)
         patience = timing.output_ack
         finder = Finder(settings.containers)
         self.containers = ContainerWatch(finder, self._waker.ring)

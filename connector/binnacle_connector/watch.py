@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable, NamedTuple
 
 from . import inventory
+from .certificates import DEFAULT_CERTIFICATES
 from .log import logger
 
 CHECK_EVERY = 900.0
@@ -23,9 +25,16 @@ class Snapshot(NamedTuple):
 class InventoryWatch(threading.Thread):
     """Keeps the newest inventory in the file `path`, not in memory, and calls `on_change` when it differs."""
 
-    def __init__(self, path: Path, on_change: Callable[[], None], every: float = CHECK_EVERY) -> None:
+    def __init__(
+        self,
+        path: Path,
+        on_change: Callable[[], None],
+        every: float = CHECK_EVERY,
+        certificates: Sequence[str] = DEFAULT_CERTIFICATES,
+    ) -> None:
         super().__init__(name="inventory", daemon=True)
         self._path, self._on_change, self._every = path, on_change, every
+        self._certificates = certificates
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self.digest = ""
@@ -33,7 +42,7 @@ class InventoryWatch(threading.Thread):
     def run(self) -> None:
         while not self._stopping.is_set():
             try:
-                digest = inventory.write(self._path)
+                digest = inventory.write(self._path, self._certificates)
                 changed, self.digest = digest != self.digest, digest
                 if changed:
                     self._on_change()

@@ -56,6 +56,12 @@ class LiveView {
     /** @type {string[] | null} */ this.order = null;
     this.frame = 0;
     this.fetching = false;
+    // Where nothing offers to let waiting rows move, they move when the person has left.
+    for (const name of ["pointerleave", "focusout"]) el.addEventListener(name, () => requestAnimationFrame(() => this.left()));
+  }
+
+  left() {
+    if (!this.noted() && this.moved() && !this.busy()) this.apply();
   }
 
   /** @param {string} id @returns {Element | null} */
@@ -116,9 +122,13 @@ class LiveView {
     );
   }
 
+  noted() {
+    return document.querySelector(`[data-live-note="${CSS.escape(this.el.id)}"]`);
+  }
+
   /** @param {boolean} show */
   note(show) {
-    const note = document.querySelector(`[data-live-note="${CSS.escape(this.el.id)}"]`);
+    const note = this.noted();
     if (note instanceof HTMLElement) note.hidden = !show;
   }
 

@@ -1,6 +1,6 @@
 // The log viewer: a [data-log] section that asks for what is new while its target runs, follows, and searches in its lines.
 // The server sends finished lines as HTML it has escaped; a line that goes on has data-part, and data-over or data-returns
-// when a carriage return lets what follows replace it.
+// when a carriage return lets what follows replace it. A part of a long log (data-part-only) does not grow: log-lines.js moves in it.
 
 const EVERY = 600; // ms between two questions while the target runs
 const HIDDEN = 20_000; // the same in a hidden tab, for a log that ends when nobody asks (data-keeps)
@@ -55,6 +55,9 @@ function add(log, html) {
   if (over > 0) {
     for (const line of [...box.children].slice(0, over)) line.remove();
     part(log, "earlier").hidden = false;
+    const before = Number(box.querySelector("[data-n]")?.getAttribute("data-n")) - 1;
+    const link = part(log, "before");
+    for (const name of ["href", "data-show-step"]) link?.setAttribute(name, link.getAttribute(name).replace(/(line=|#L)\d+/g, `$1${before}`));
   }
 }
 
@@ -109,7 +112,9 @@ function search(log) {
     line.hidden = !hit;
     found += Number(hit);
   }
-  part(log, "found").textContent = wanted ? `${found.toLocaleString("en")} ${found === 1 ? "line" : "lines"}` : "";
+  const words = `${found.toLocaleString("en")} ${found === 1 ? "line" : "lines"}`;
+  const partly = part(log, "form") && !part(log, "earlier").hidden;
+  part(log, "found").textContent = !wanted ? "" : partly ? `${words} here, Enter searches all` : words;
 }
 
 /** Finds viewers that are new on the page. */
@@ -118,8 +123,12 @@ function scan() {
     if (viewers.has(log)) continue;
     viewers.set(log, { timer: 0, fresh: 0 });
     const box = part(log, "lines");
-    box.scrollTop = box.scrollHeight;
     part(log, "search").addEventListener("input", () => search(log));
+    if (log.hasAttribute("data-part-only")) {
+      part(log, "follow").addEventListener("click", () => part(log, "end").click());
+      continue;
+    }
+    box.scrollTop = box.scrollHeight;
     part(log, "follow").addEventListener("click", () => follow(log, !follows(log)));
     box.addEventListener("scroll", () => {
       const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
@@ -129,25 +138,33 @@ function scan() {
   }
 }
 
-/** Shows another target's output in place. @param {HTMLAnchorElement} link */
-async function show(link) {
-  const answer = await fetch(link.getAttribute("data-show-step") ?? "", { headers: { "HX-Request": "true" }, redirect: "manual" });
+/** Shows another target's output, or another part of it, in place. @param {string} src @param {URL} page where it is without scripts */
+async function show(src, page) {
+  const answer = await fetch(src, { headers: { "HX-Request": "true" }, redirect: "manual" });
   const shown = document.getElementById("output");
-  if (!answer.ok || !shown) return location.assign(link.href);
+  if (!answer.ok || !shown) return location.assign(page);
   const template = document.createElement("template");
   template.innerHTML = await answer.text();
+  const inside = shown.contains(document.activeElement);
   shown.replaceWith(template.content);
-  document.dispatchEvent(new Event("bn:log"));
-  history.replaceState(history.state, "", link.href);
+  if (page.pathname === location.pathname) history.replaceState(history.state, "", page);
   scan();
-  document.getElementById("output")?.scrollIntoView({ block: "nearest" });
+  const log = /** @type {Element} */ (document.getElementById("output"));
+  log.scrollIntoView({ block: "nearest" });
+  if (inside) part(log, "lines").focus({ preventScroll: true });
+  if (page.hash !== "#output") location.replace(page.hash); // so that the line is the page's target
+  document.dispatchEvent(new Event("bn:log"));
 }
 
 document.addEventListener("click", (event) => {
   const link = event.target instanceof Element && event.target.closest("a[data-show-step]");
   if (!(link instanceof HTMLAnchorElement) || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   event.preventDefault();
-  show(link);
+  show(link.getAttribute("data-show-step") ?? "", new URL(link.href));
+});
+document.addEventListener("bn:log-show", (event) => {
+  const { src, page } = /** @type {CustomEvent} */ (event).detail;
+  show(src, new URL(page, location.href));
 });
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;

@@ -143,6 +143,19 @@ def test_a_threshold_can_be_moved_to_another_scope(cast: Cast, acme: tuple[int, 
     assert cast.client("bob").put(path, json={"scope": "all"}).status_code == 403
 
 
+def test_a_rule_by_tag_stays_inside_its_tenant_when_only_the_tag_changes(cast: Cast, acme: tuple[int, str]) -> None:
+    with cast.app.app_context():
+        make_computer("ours too", tenant_id=cast.acme, tags=["db"])
+        stranger = make_computer("other", tenant_id=cast.globex, tags=["web", "db"])
+    bob, alice = cast.client("bob"), cast.client("alice")
+    made = bob.post(RULES, json=rule_for("", server_id=None, scope="tag", scope_id="web", tenant_id=cast.acme)).json
+    changed = bob.put(f"{RULES}/{made['id']}", json={"scope_id": "db"})
+    assert (changed.status_code, changed.json["scope_id"], changed.json["tenant_id"]) == (200, "db", cast.acme)
+    assert alice.put(f"{RULES}/{made['id']}", json={"scope_id": "web", "threshold_value": 70.0}).json["tenant_id"] == cast.acme
+    assert made["id"] not in {rule["id"] for rule in alice.get(f"{RULES}?applies_to={stranger[1]}").json}
+    assert alice.put(f"{RULES}/{made['id']}", json={"scope": "tag", "scope_id": "db"}).json["tenant_id"] is None, "asked for anew"
+
+
 def test_switching_a_threshold_off_resolves_its_alerts(cast: Cast, acme: tuple[int, str]) -> None:
     client, alert = cast.client("bob"), fired(cast, acme)
     assert client.put(f"{RULES}/{alert['threshold_id']}", json={"enabled": False}).json["enabled"] is False

@@ -14,10 +14,14 @@ from factories import make_computer, make_output, make_run
 from flask import Flask
 from sqlalchemy import select
 
+from app.actors import SYSTEM
 from app.alerts import queries
 from app.alerts.models import Alert, ScopeKind, Silence, Threshold
+from app.alerts.operations import create_silence
 from app.alerts.words import condition
 from app.database import session, unit_of_work
+from app.fleet.models import Computer
+from app.fleet.operations import update_computer
 from app.web import timeline
 from app.web.timeline import Moment
 
@@ -373,6 +377,20 @@ def test_a_selection_is_silenced_and_the_undo_ends_exactly_that(world: World) ->
         assert [world.alert(one).muted for one in ids] == [False, False]
 
 
+def test_each_entry_of_a_rows_menu_leads_somewhere(world: World) -> None:
+    alert, bob = world.fire(world.web), world.cast.browser("bob")
+    links = re.findall('data-href="([^"]+)"', bob.get("/alerts/").text)
+    assert len(links) == 3
+    for link in links:
+        answer = bob.get(link.replace("{id}", alert))
+        assert answer.status_code == 200 and "web-1" in answer.text, link
+        assert world.cast.browser("charlie").get(link.replace("{id}", alert)).status_code == 404
+    page = bob.get(f"/alerts/{alert}/acknowledge").text
+    fields = dict(re.findall('<input type="hidden" name="([^"]+)" value="([^"]*)">', page))
+    assert "It is not acknowledged" not in act(bob, "/alerts/bulk/acknowledge", **fields | {"note": "mine"})
+    assert world.alert(alert).note == "mine"
+
+
 def silences(world: World) -> list[Silence]:
     return world.rows(select(Silence))
 
@@ -383,6 +401,26 @@ def test_a_silence_wants_a_time(world: World) -> None:
         answer = bob.post("/alerts/bulk/silence", ids=alert, confirmed="1", until="custom", custom=custom)
         assert answer.status_code == 422 and wrong in answer.text and 'value="1"' in answer.text, custom
     assert silences(world) == []
+
+
+def test_a_computer_that_moved_to_another_tenant_is_not_named_to_those_who_made_rules_for_it(world: World) -> None:
+    with world.cast.app.app_context(), unit_of_work():
+        row = create_silence(
+            {"ends_at": world.desk.at + timedelta(hours=1), "scope": ScopeKind.COMPUTER, "scope_id": world.web[1]}, actor=SYSTEM
+        )
+        silence = row.id
+    rule = world.desk.computer_rule(world.web[1], name="of one computer")
+    pages = ("/alerts/thresholds/", f"/alerts/thresholds/{rule}/", f"/alerts/thresholds/{rule}/edit", "/alerts/silences/",
+             f"/alerts/silences/{silence}/edit")  # fmt: skip
+    bob = world.cast.browser("bob")
+    assert all("web-1" in bob.get(path).text for path in pages)
+    with world.cast.app.app_context(), unit_of_work():
+        changes = {"tenant_id": world.cast.globex, "name": "secret-of-globex"}
+        update_computer(session().get(Computer, world.web[0]), changes, actor=SYSTEM)
+    for path in pages:
+        assert "secret-of-globex" not in bob.get(path).text, path
+    assert "Computer one that is gone" in bob.get(pages[0]).text
+    assert "secret-of-globex" in world.cast.browser("alice").get(pages[0]).text
 
 
 # -- rules -----------------------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_the_count_is_that_of_a_recount_over_the_samples(desk: Desk) -> None:
             expected = [recount(values, limit, recovery, minutes, hold) for values in histories]
             assert found.fired == sum(expected), (limit, rolled)
             assert {name: n for _, name, n in found.affected} == {f"c{i}": n for i, n in enumerate(expected) if n}
-            assert (found.computers, found.checked) == (3, 3)
+            assert (found.total, found.checked) == (3, 3)
 
 
 def test_the_count_is_what_the_evaluation_did(desk: Desk) -> None:
@@ -128,11 +128,11 @@ def test_the_api_says_how_many_and_where(cast: Cast) -> None:
     answer = cast.client("rita").post(path, json=body)
     assert answer.status_code == 200
     assert (answer.json["would_have_fired"], answer.json["days"], answer.json["servers"]) == (1, 7, 1)
-    assert answer.json["worst"] == [{"server_id": ours[1], "name": "ours", "count": 1}]
+    assert answer.json["worst"] == [{"server_id": ours[1], "subject_id": ours[1], "name": "ours", "count": 1}]
     assert answer.json["first_at"] == answer.json["last_at"] is not None
     assert cast.client("alice").post(path, json=body).json["would_have_fired"] == 2
     assert cast.client("alice").post(path, json=body | {"server_id": theirs[1], "days": 30}).json["servers_affected"] == 1
-    nothing = cast.client("alice").post(path, json={"metric_type": "proxy_health"}).json
+    nothing = cast.client("alice").post(path, json={"metric_type": "clock_skew", "threshold_value": 30}).json
     assert nothing["would_have_fired"] is None
     assert "No history" in nothing["reason"]
     for wrong in ({"days": 0}, {"days": 31}, {"threshold_value": 500}, {"metric_type": "mood"}):

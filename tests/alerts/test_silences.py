@@ -2,17 +2,24 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from alerts_kit import Desk, ScopeKind
 from factories import make_computer, make_tenant
 from sqlalchemy import func, select
 
 from app.actors import SYSTEM
-from app.alerts.models import Alert, Repeat, Silence
-from app.alerts.operations import delete_silence, forget_resolved
+from app.alerts import operations
+from app.alerts.models import Alert, Repeat, Silence, Threshold
+from app.alerts.operations import create_silences, delete_silence, forget_resolved
+from app.alerts.undoing import end_silences
 from app.database import session, unit_of_work
+from app.errors import Invalid
 from app.fleet.models import Computer
-from app.fleet.operations import change_tags, delete_computers, update_computer
+from app.fleet.operations import PLACEMENT, change_tags, delete_computers, update_computer
 from app.journal.models import JournalEntry
+from app.journal.queries import after, clock, last_seq
+from app.tenants.models import Tenant
+from app.tenants.operations import delete_tenant
 
 
 def test_an_alert_that_fires_in_a_silence_is_muted_and_told_when_the_silence_ends(desk: Desk) -> None:
@@ -160,3 +167,52 @@ def test_old_resolved_alerts_are_removed_and_the_journal_says_so(desk: Desk) -> 
         purged = select(func.count()).select_from(JournalEntry).where(JournalEntry.type == "alerts.purged")
         assert session().scalar(purged) == 2
         assert session().scalar(select(func.count()).select_from(Alert)) == 1
+
+
+def test_a_tenants_rules_and_silences_end_with_it_and_every_process_hears_of_it(desk: Desk) -> None:
+    acme = make_tenant("Acme")
+    computer = make_computer(tenant_id=acme)
+    rule = desk.rule(scope=ScopeKind.TENANT, scope_id=acme)
+    desk.silence(600, scope=ScopeKind.TENANT, scope_id=acme, reason="holiday")
+    kept, silence = desk.rule("memory", 90.0, name="everywhere"), desk.silence(600, scope=ScopeKind.THRESHOLD, scope_id=rule)
+    desk.sample(computer[0], 99)
+    with unit_of_work():
+        delete_computers([computer[0]], actor=SYSTEM)
+    before, seen = clock(PLACEMENT), last_seq()
+    session().rollback()
+    with unit_of_work():
+        delete_tenant(session().get(Tenant, acme), actor=SYSTEM)
+    with desk.reading():
+        assert clock(PLACEMENT) > before, "what other processes keep of rules is old"
+        assert list(session().scalars(select(Threshold.id))) == [kept]
+        assert list(session().scalars(select(Silence.id))) == []
+        said = [(e.type, e.subject_name) for e in after(seen)]
+    assert sorted(said[:-1]) == [
+        ("silence.deleted", "holiday"),
+        ("silence.deleted", "silence"),
+        ("threshold.deleted", "CPU > 80 %"),
+    ]
+    assert said[-1] == ("tenant.deleted", "Acme") and silence
+
+
+def test_several_silences_mute_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    computers = [make_computer(f"c{i}") for i in range(4)]
+    desk.rule()
+    for computer in computers:
+        desk.sample(computer[0], 99)
+    looks: list[int] = []
+    real = operations.mute_anew
+    monkeypatch.setattr(operations, "mute_anew", lambda book: (looks.append(1), real(book)))
+    ends = {"ends_at": desk.at + timedelta(hours=1)}
+    with unit_of_work():
+        made = create_silences([ends | {"scope": ScopeKind.COMPUTER, "scope_id": c[1]} for c in computers[:3]], actor=SYSTEM)
+        ids = [row.id for row in made]
+    assert [a.muted for a in sorted(desk.alerts(), key=lambda a: a.subject_name)] == [True, True, True, False]
+    assert desk.told("alert.muted") == ["muted"] * 3 and looks == [1]
+    with unit_of_work():
+        assert end_silences([*ids, "gone"], actor=SYSTEM) == 3
+    assert not any(a.muted for a in desk.alerts()) and looks == [1, 1]
+    with pytest.raises(Invalid), unit_of_work():
+        create_silences([ends, {"ends_at": desk.at - timedelta(hours=1)}], actor=SYSTEM)
+    with desk.reading():
+        assert session().scalar(select(func.count()).select_from(Silence)) == 0, "all or none"

@@ -383,7 +383,7 @@ def test_another_room_can_offer_a_metric_and_tell_its_values(desk: Desk) -> None
     about = About("container", "c1", "db on web-1", tenant, computer[0], computer[1])
     is_down = {"c1": 1.0}
     offer(Metric("service_down", "Container", Source.STATE, subject="container", highest=1, limit=0, words=("up", "down"),
-                 current=lambda ids: {i: is_down[i] for i in ids}))  # fmt: skip
+                 current=lambda ids: {(i, None): (is_down[i], "") for i in ids}))  # fmt: skip
     try:
         desk.computer_rule(computer[1], "service_down", 0.0, for_seconds=30)
         with unit_of_work():

@@ -21,8 +21,8 @@ FILES = {
         queries drivers figures matching rollups sessions/events shelf silencing statistics
     """,
     "operations": """
-        operations artefacts book checker checks courier deadlines entries evaluation leases output partitions preview
-        readings reports requests retention saved sender sources undoing writer
+        operations artefacts book checker checks courier deadlines entries evaluation histories leases output partitions preview
+        readings replay reports requests retention saved sender sources undoing writer
     """,
     "schemas": """
         schemas authenticator bell conversation desk dispatcher driver engine execution export feed forms hub live
@@ -52,6 +52,8 @@ PURE = {
     "matching",
     "silencing",
     "preview",
+    "histories",
+    "replay",
     "entries",
     "book",
     "checks",
@@ -70,6 +72,7 @@ OFFERED = {
     "runs.artefacts": "files that runs have made",
     "runs.shown": "the one log viewer",
     "runs.terminal": "what anything printed, as lines and colours",
+    "connectors.bell": "who has work to do for the connections of this process",
     "connectors.registry": "steps and questions travel over the connectors' sockets",
     "connectors.dispatcher": "likewise; whether a computer can be reached",
     "connectors.writer": "how a connector's message is read",

@@ -10,6 +10,9 @@ import pytest
 from machines import Asked, Machine
 from serving import Server, eventually
 
+from app.commands import driver
+from app.errors import Invalid
+
 
 @pytest.fixture
 def original(served: Server) -> Iterator[Machine]:
@@ -197,3 +200,17 @@ def test_four_commands_at_once_on_a_computer_and_the_next_when_one_ends(ours: Ma
     for message in (*messages[:2], messages[3], found[1]):
         ours.agent.send(type="command_result", request_id=message["request_id"], data={"output": "", "exit_code": 0})
     eventually(lambda: ours.served.http.get(f"/api/v1/runs/{runs[4]}").json()["status"] == "succeeded")
+
+
+@pytest.mark.parametrize(
+    ("code", "stored"), [(0xC0000005, -1073741819), (2**32 - 1, -1), (2**31 - 1, 2**31 - 1), (-(2**31), -(2**31))]
+)
+def test_an_exit_code_of_windows_fits_where_it_is_stored(code: int, stored: int) -> None:
+    ending = driver.result(None, {"request_id": "x", "data": {"exit_code": code}})  # type: ignore[arg-type]
+    assert (ending.exit_code, ending.reason) == (stored, f"Exit code {stored}")
+
+
+@pytest.mark.parametrize("code", [2**32, -(2**31) - 1, 1e30, 1.5, True, "0"])
+def test_what_is_no_exit_code_is_refused(code: Any) -> None:
+    with pytest.raises(Invalid):
+        driver.result(None, {"request_id": "x", "data": {"exit_code": code}})  # type: ignore[arg-type]

@@ -1,12 +1,19 @@
-"""The console and the command on a selection: who may, what is said of computers that cannot be reached, and hostile text."""
+"""The console and the command on a selection: who may, what is said of computers that cannot be reached, secrets, hostile text."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from conftest import Browser, Cast
 from factories import make_computer, make_output, make_run, make_samples
 
+from app.actors import SYSTEM
+from app.clock import now
+from app.commands import operations
+from app.errors import Invalid
+from app.factory import vault_of
 from app.runs import queries
+from app.runs.output import secrets_of
 from app.runs.queries import RunFilter
 
 
@@ -145,3 +152,81 @@ def test_the_bulk_bar_offers_what_the_role_allows(cast: Cast, computer: tuple[in
     for name, status in (("rita", 403), ("charlie", 400)):
         assert cast.browser(name).post("/fleet/bulk/command", ids=computer[1]).status_code == status
     assert cast.client("bob").get("/fleet/").text.count("formaction") == 0, "a program that reads the page gets no forms"
+
+
+CANARY = "kestrel-7f3a/Qz"
+FORM = {"command": "deploy", "shell": "", "timeout": "60", "cwd": "", "queue": "y"}
+
+
+def secret(number: int, name: str, value: str) -> dict[str, str]:
+    return {f"secrets-{number}-name": name, f"secrets-{number}-value": value}
+
+
+def secrets_in(cast: Cast, location: str) -> dict[str, str]:
+    run_id = re.search(r"[0-9a-f-]{36}(?=/?$)", location)
+    assert run_id
+    with cast.app.app_context():
+        return secrets_of(queries.by_ids([run_id[0]])[run_id[0]], vault_of(cast.app))
+
+
+def test_the_console_takes_secrets_that_no_page_shows_again(cast: Cast, computer: tuple[int, str]) -> None:
+    bob, path = cast.browser("bob"), f"/fleet/{computer[1]}/console"
+    given = secret(0, "DEPLOY_KEY", CANARY) | secret(3, " TOKEN ", "  keeps its spaces ")
+    refused = bob.post(path, **FORM | given | {"queue": ""})
+    assert refused.status_code == 503 and 'value="DEPLOY_KEY"' in refused.text and "Type their values again" in refused.text
+    sent = bob.post(path, **FORM | given)
+    assert secrets_in(cast, sent.headers["Location"]) == {"DEPLOY_KEY": CANARY, "TOKEN": "  keeps its spaces "}
+    run = sent.headers["Location"].split("run=")[1]
+    again = bob.get(f"{path}?again={run}").text
+    assert 'value="DEPLOY_KEY"' in again and 'value="TOKEN"' in again and "Type their values again" in again
+    pages = [refused.text, again, bob.get(sent.headers["Location"]).text, bob.get(f"/runs/{run}/").text, bob.get("/events/").text,
+             cast.client("alice").get("/api/v1/audit").text]  # fmt: skip
+    assert all("kestrel" not in page for page in pages)
+    assert "DEPLOY_KEY" in pages[-1], "the journal names it"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (secret(0, "KEY", "abc"), "KEY: a secret has 4 to"),
+        (secret(0, "KEY", ""), "KEY: type its value"),
+        (secret(0, "", CANARY), "Name the environment variable"),
+        (secret(0, "A B", CANARY), "A name is that of an environment variable"),
+        (secret(0, "KEY", CANARY) | secret(1, "KEY", "another"), "Two secrets have the same name"),
+        (secret(0, "KEY", "deploy"), "A secret stands in the command itself"),
+        (secret(0, "KEY", "x" * 9000), "KEY: a secret has 4 to"),
+    ],
+)
+def test_secrets_that_cannot_be_kept_are_said_in_the_form(
+    cast: Cast, computer: tuple[int, str], given: dict[str, str], says: str
+) -> None:
+    bob = cast.browser("bob")
+    for path, more in ((f"/fleet/{computer[1]}/console", {}), ("/fleet/bulk/command", {"ids": computer[1], "asked": "1"})):
+        answer = bob.post(path, **FORM | given | more)
+        assert answer.status_code == 422
+        assert says in answer.text and "kestrel" not in answer.text
+    assert count(cast) == 0
+
+
+def test_a_selection_is_given_secrets_over_the_question(cast: Cast, computer: tuple[int, str]) -> None:
+    bob, chosen = cast.browser("bob"), {"ids": computer[1], "asked": "1"}
+    question = bob.post("/fleet/bulk/command", **FORM | secret(0, "DEPLOY_KEY", CANARY) | chosen).text
+    assert "Its secrets: DEPLOY_KEY." in question and "kestrel" not in question
+    carried = re.search(r'name="carried" value="([^"]+)"', question)
+    assert carried
+    sure = FORM | chosen | {"confirmed": "1"}
+    done = bob.post("/fleet/bulk/command", **sure | {"carried": carried[1]})
+    assert secrets_in(cast, done.headers["Location"]) == {"DEPLOY_KEY": CANARY}
+    for who, text in (("alice", carried[1]), ("bob", "nonsense"), ("bob", vault_of(cast.app).encrypt("[]"))):
+        answer = cast.browser(who).post("/fleet/bulk/command", **sure | {"carried": text})
+        assert answer.status_code == 422 and "Type the secrets again" in answer.text, who
+    assert count(cast) == 1
+
+
+def test_secrets_on_a_page_that_was_open_for_too_long_are_typed_again(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = vault_of(cast.app)
+    text = operations.carry_secrets({"KEY": CANARY}, actor=SYSTEM, vault=vault)
+    assert operations.carried_secrets(text, actor=SYSTEM, vault=vault) == {"KEY": CANARY}
+    monkeypatch.setattr(operations, "now", lambda: now() + timedelta(minutes=61))
+    with pytest.raises(Invalid, match="more than an hour"):
+        operations.carried_secrets(text, actor=SYSTEM, vault=vault)

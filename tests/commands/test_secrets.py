@@ -9,6 +9,7 @@ import pytest
 from machines import Machine
 from serving import Server, eventually
 
+from app.runs import output
 from app.runs.masking import MASK, Masker
 
 CANARY = "sparrow-7f3a/Qz+8 é"
@@ -50,6 +51,16 @@ def test_secrets_that_overlap_or_begin_alike_are_masked_whole() -> None:
     wrapped = base64.encodebytes(b"some words before it " + b"p" * 40 + b"password-1" + b"q" * 40).decode()
     assert MASK in masker.mask(wrapped) and "\n" in wrapped
     assert masker.mask("nothing to hide here") == "nothing to hide here"
+
+
+def test_masking_leaves_the_json_of_a_result_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of secrets that also stand in numbers, in `true` and in the names of fields."""
+    monkeypatch.setattr(output, "masker_of", lambda *_: Masker(["4711", "true", 'a"quote', "pid-x"]))
+    said = {"pid-x": 4711, "port": 47110, "on": True, "none": None, "texts": ["is 4711", 'say a"quote'], "env": {"4711": 4711.5}}
+    masked = output.masked_result("run", said, None)  # type: ignore[arg-type]
+    assert masked == {"pid-x": MASK, "port": 47110, "on": True, "none": None, "texts": [f"is {MASK}", f"say {MASK}"],
+                      "env": {MASK: 4711.5}}  # fmt: skip
+    assert output.masked_result("run", None, None) is None  # type: ignore[arg-type]
 
 
 def test_a_canary_is_nowhere(served: Server) -> None:

@@ -25,6 +25,7 @@ def test_the_inventory_has_the_shape_of_the_protocol(programs) -> None:
         "network",
         "users",
         "boot_time",
+        "certificates",
         "software",
     }
     assert found["hostname"] and found["os"]["family"] == "linux" and found["os"]["kernel"]

@@ -11,14 +11,16 @@ from factories import make_computer, make_run
 
 from app.actors import SYSTEM
 from app.commands.operations import target_of
-from app.connectors.conversation import on_result
+from app.connectors.conversation import handler_of, on_result
 from app.connectors.dispatcher import dispatcher_of
 from app.connectors.registry import Connection, registry_of
 from app.database import reading, unit_of_work
-from app.errors import Malformed
+from app.errors import Invalid, Malformed
+from app.factory import vault_of
 from app.fleet.queries import by_ids
 from app.runs import drivers, queries
 from app.runs.drivers import Driver, Ending, Remote
+from app.runs.masking import MASK
 from app.runs.operations import NewRun, create_remote
 
 
@@ -93,3 +95,59 @@ def test_a_lane_keeps_its_order_beside_four_commands(cast: Cast, lane: None) -> 
                 assert queries.by_ids([refused])[refused].status == "queued"
         finally:
             registry._by_computer.clear()
+
+
+NONSENSE: list[dict[str, Any]] = [
+    {"seq": 0}, {"seq": -1}, {"seq": "1"}, {"seq": 2**31}, {"seq": 1.5}, {"seq": None}, {"seq": True}, {"stream": "stdin"}, {"stream": 1},
+    {"data": None}, {"data": ["x"]}, {"data": "x" * ((1 << 20) + 1)}, {"request_id": ["x"]}, {"request_id": ""}, {"request_id": "x" * 65},
+]  # fmt: skip
+
+
+def test_what_a_connector_says_out_of_turn_changes_no_run(cast: Cast) -> None:
+    """For another computer's run, before it was sent, in nonsense; and after the end nothing that could show half a secret."""
+    say = {kind: handler_of(kind) for kind in ("command_started", "command_output", "command_result")}
+    with cast.app.app_context():
+        computer, other = make_computer("pc", tenant_id=cast.acme), make_computer("other", tenant_id=cast.acme)
+        wires = {one[0]: Wire() for one in (computer, other)}
+        mine, stranger = (
+            Connection(wires[one[0]], one[0], one[1], "k", frozenset({"commands"}), "m", True)  # type: ignore[arg-type]
+            for one in (computer, other)
+        )
+        run = make_run(computer, secrets={"KEY": "sparrow-hawk"}, vault=vault_of(cast.app))
+        request_id = queries.get_step(run, 0).uuid
+        fits = {"type": "command_output", "request_id": request_id, "seq": 1, "stream": "stdout", "data": "x"}
+        with pytest.raises(Malformed, match="nothing that was sent"):
+            say["command_started"](mine, {"type": "command_started", "request_id": request_id})
+        with pytest.raises(Malformed, match="nothing that was sent"):
+            say["command_output"](mine, fits)
+        registry_of(cast.app)._by_computer[computer[0]] = mine
+        try:
+            dispatcher_of(cast.app)._seen = -1
+            dispatcher_of(cast.app)._look()
+        finally:
+            registry_of(cast.app)._by_computer.clear()
+        assert wires[computer[0]].sent[0]["env"] == {"KEY": "sparrow-hawk"}
+        for message in (
+            fits,
+            {"type": "command_started", "request_id": request_id},
+            fits | {"type": "command_result", "data": {}},
+        ):
+            with pytest.raises(Malformed, match="names no command of this computer"):
+                say[message["type"]](stranger, message)
+        for wrong in NONSENSE:
+            with pytest.raises(Invalid):
+                say["command_output"](mine, fits | wrong)
+        with reading():
+            step = queries.get_step(run, 0)
+            assert (step.status, step.log_seq, queries.output_of(step)["output"]) == ("pending", 0, "")
+        say["command_output"](mine, fits | {"data": "key: sparr"})
+        say["command_result"](mine, {"type": "command_result", "request_id": request_id, "data": {"exit_code": 3}})
+        say["command_started"](mine, {"type": "command_started", "request_id": request_id})
+        say["command_output"](mine, fits | {"seq": 2, "data": "ow-hawk\n"})
+        say["command_result"](mine, {"type": "command_result", "request_id": request_id, "data": {"exit_code": 0}})
+        with reading():
+            step = queries.get_step(run, 0)
+            assert (step.status, step.exit_code, queries.output_of(step)["output"]) == ("failed", 3, f"key: {MASK}")
+            assert queries.by_ids([run])[run].status == "failed"
+        assert wires[computer[0]].sent[-2] == {"type": "output_ack", "request_id": request_id, "seq": 2}, "or it would come again"
+    assert wires[other[0]].sent == []

@@ -421,6 +421,28 @@ def test_a_log_is_acknowledged_only_as_it_is_read(served: Server, ours: Machine)
     page.close()
 
 
+def test_a_connector_that_sends_more_than_it_was_acknowledged_is_not_listened_to(served: Server, ours: Machine) -> None:
+    ours.report(row("web"))
+    ours.has("web")
+    page = served.sign_in()
+    uuid = page.get(f"/containers.csv?computer={ours.id}").text.splitlines()[1].split(",")[0]
+    begun = page.get(f"/containers/{uuid}/logs/new").headers["X-After"]
+    wanted = ours.agent.read("follow_container_logs")
+    mega = [["stdout", None, "x" * 99_000]] * 11
+    for seq in range(1, 6):
+        ours.agent.send(type="container_log", request_id=wanted["request_id"], seq=seq, lines=mega)
+    assert [ours.agent.read("container_log_ack")["seq"] for _ in range(4)] == [1, 2, 3, 4]
+    assert ours.agent.read("unfollow_container_logs")["request_id"] == wanted["request_id"]
+    answer = page.get(f"/containers/{uuid}/logs/new?after={begun}")
+    assert (answer.headers["X-Open"], answer.headers["X-Words"]) == (
+        "0",
+        "The computer sent more of the log than it was acknowledged",
+    )
+    ours.agent.send(type="ping")
+    ours.agent.read("pong")
+    page.close()
+
+
 def test_a_request_at_another_web_process_reaches_the_computer() -> None:
     """Each request opens a connection of its own, so that both processes get some; one of them holds the computer's socket."""
     if not (port_open(5432) and port_open(6379)):

@@ -4,18 +4,24 @@ import csv
 import io
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import Cast
 from factories import make_computer, make_containers
+from flask import Flask
 from sqlalchemy import select, update
 
+from app.actors import SYSTEM
 from app.clock import now
-from app.containers import queries, readings, reports
+from app.containers import queries, readings, reports, shown
+from app.containers.desk import Desk
 from app.containers.models import Container, ContainerState, EngineState, LogReading
 from app.containers.queries import ContainerFilter
+from app.containers.readings import Stored
 from app.containers.reports import ContainerFound, EngineFound
+from app.containers.schemas import of_agent
 from app.database import session, unit_of_work
 from app.fleet.models import Computer, ComputerStatus
 from app.fleet.operations import contact, sweep_offline
@@ -299,7 +305,7 @@ def test_a_reading_that_nobody_asks_for_is_forgotten(cast: Cast, fleet: dict[str
     with cast.app.app_context():
         with unit_of_work():
             one = session().scalar(select(Container).where(Container.name == "nginx"))
-            reading_id = readings.begin(one, tail=10, follow=True).id
+            reading_id = readings.begin(one, actor=SYSTEM, tail=10, follow=True).id
             readings.claim(reading_id)
             readings.store(reading_id, one.computer_id, 1, [("stdout", None, "x")])
         with unit_of_work():
@@ -308,3 +314,100 @@ def test_a_reading_that_nobody_asks_for_is_forgotten(cast: Cast, fleet: dict[str
             assert readings.forget_unwanted() == 1
         assert readings.take(reading_id, 0, "nobody", 0) is None
         session().remove()
+
+
+def test_who_reads_too_many_logs_locks_out_nobody_else(
+    cast: Cast, fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "MAX_OWN", 2)
+    bob, rita, place = cast.browser("bob"), cast.browser("rita"), f"/containers/{ids(cast)['nginx']}/logs"
+    first, _ = bob.get(f"{place}/new"), bob.get(f"{place}/new")
+    refused = bob.get(f"{place}/new")
+    assert (refused.headers["X-Open"], refused.headers["X-Words"]) == ("0", "You are reading 2 logs already; close some of them")
+    page = bob.get(place)
+    assert page.status_code == 409 and "You are reading 2 logs already" in page.text
+    assert bob.get(f"{place}/all").status_code == 409
+    assert rita.get(f"{place}/new").headers["X-Open"] == "1"
+    with cast.app.app_context(), unit_of_work():
+        readings.end(first.headers["X-After"].partition(".")[0])
+    assert bob.get(f"{place}/new").headers["X-Open"] == "1"
+
+
+def test_all_together_read_no_more_logs_than_there_is_room_for(
+    cast: Cast, fleet: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "MAX_OPEN", 1)
+    place = f"/containers/{ids(cast)['nginx']}/logs/new"
+    cast.browser("bob").get(place)
+    assert "by everybody together" in cast.browser("rita").get(place).headers["X-Words"]
+
+
+def test_as_many_small_pieces_may_wait_as_a_connector_can_send_unacknowledged(built: Flask) -> None:
+    """The protocol lets 256 KiB be on their way when the acknowledgements stop, in pieces as small as one line."""
+    desk, connection = Desk(built), SimpleNamespace()
+    one: list[readings.Line] = [("stdout", None, "x")]
+    big: list[readings.Line] = [("stdout", "2026-01-01T00:00:00.123456789Z", "\U0001f40b" * 16_384)]
+    weights = [readings.weight(big)] * readings.WINDOW + [readings.weight(one)] * (256 * 1024 // 25)
+    landed = [desk.landed(connection, "r", Stored(True, seq, 0), size) for seq, size in enumerate(weights, 1)]  # type: ignore[arg-type]
+    assert all(landed)
+    more = [desk.landed(connection, "r", Stored(True, len(weights) + seq, 0), weights[0]) for seq in range(1, 12)]  # type: ignore[arg-type]
+    assert not more[-1]
+    assert desk.landed(connection, "r", Stored(True, len(weights) + 12, len(weights)), weights[0]), (
+        "what was taken weighs nothing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("Exited (137) 2 days ago", 137), ("Exited (3221225786) 1 hour ago", -1073741510), ("Exited (-1) now", -1),
+        ("Exited (99999999999999999999) now", None), ("Exited (4294967296) now", None), ("Exited (-2147483649) now", None),
+        ("Exited (\u0663) now", 3), ("Exited () now", None),
+    ],
+)  # fmt: skip
+def test_odd_exit_codes_of_an_agents_containers(status: str, code: int | None) -> None:
+    (one,) = of_agent([{"id": "a", "status": status}])
+    assert one.exit_code == code
+
+
+def test_odd_ports_of_an_agents_containers() -> None:
+    odd = [0, -1, 65_536, 10**30, "9" * 5000, True, None, 80.5, "eighty", [80], {"80": 1}, 443]
+    ports = [{"PrivatePort": value, "PublicPort": value, "IP": value, "Type": value} for value in odd]
+    (one,) = of_agent([{"id": "a", "Ports": ports}])
+    assert [(port["private_port"], port["public_port"]) for port in one.ports] == [(443, 443)]
+    mapped = {"80/tcp": [{"HostPort": "9" * 5000}], "9" * 400: None, "x/tcp": [], "53/udp": [{"HostPort": "53", "HostIp": "::1"}]}
+    (one,) = of_agent([{"id": "a", "ports": mapped}])
+    assert [(port["private_port"], port["public_port"]) for port in one.ports] == [(80, None), (53, 53)]
+
+
+def test_what_a_connector_says_of_the_end_of_a_log_stays_one_header(cast: Cast, fleet: dict[str, Any]) -> None:
+    place, bob = f"/containers/{ids(cast)['nginx']}/logs/new", cast.browser("bob")
+    after = bob.get(place).headers["X-After"]
+    reading = after.partition(".")[0]
+    with cast.app.app_context(), unit_of_work():
+        readings.claim(reading)
+        readings.finish(reading, fleet["web-1"][0], "failed", "broken\r\nSet-Cookie: a=b\n\u2028\x85caf\xe9")
+    answer = bob.get(f"{place}?after={after}")
+    assert answer.headers["X-Words"] == "broken Set-Cookie: a=b caf?"
+    assert answer.headers["X-Open"] == "0" and "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("web-1.x", "web-1.x"),
+        ('a"; filename="b.exe', "a___filename__b.exe"),
+        ("\u540d\u524d\r\n..", "____.."),
+        ("../" * 60, "../" * 60),
+    ],
+)
+def test_a_log_is_downloaded_under_a_name_that_every_browser_takes(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, name: str, file: str
+) -> None:
+    monkeypatch.setattr(shown, "pieces", lambda *_: iter([[("stdout", None, "a line")]]))
+    container = SimpleNamespace(name=name, short_id="abc")
+    with cast.app.test_request_context():
+        answer = shown.as_download(container, SYSTEM)  # type: ignore[arg-type]
+    head = answer.headers["Content-Disposition"]
+    assert head == f'attachment; filename="{file.replace("/", "_")[:80]}.log"'
+    assert head.isascii() and answer.mimetype == "text/plain"

@@ -65,7 +65,7 @@ def kill_worker(server: Server) -> None:
 
 
 def rows(server: Server, path: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = server.http.get(path).raise_for_status().json()["deliveries"]
+    found: list[dict[str, Any]] = server.http.get(f"{path}?per_page=1000").raise_for_status().json()["deliveries"]
     return found
 
 

@@ -23,7 +23,7 @@ from app.database import reading, session, unit_of_work
 from app.deliveries import operations, queries
 from app.deliveries.courier import Courier
 from app.deliveries.models import Delivery, DeliveryAttempt, DeliveryStatus, ReceiverState
-from app.deliveries.operations import Claimed, Outcome, carriers, pause_s
+from app.deliveries.operations import Claimed, NewDelivery, Outcome, carriers, pause_s
 from app.factory import settings_of, vault_of
 from app.fleet.operations import create_computer
 from app.journal.models import JournalEntry
@@ -181,7 +181,10 @@ def test_a_lease_that_ended_is_taken_over_and_its_late_owner_changes_nothing(loo
         with unit_of_work():
             operations.settle(carrier, [second], [Outcome(True, 200)])
         with unit_of_work():
-            operations.settle(carrier, [first], [Outcome(False, error="too late")])
+            operations.settle(carrier, [first], [Outcome(False, 410, error="too late", gone=True)])
+        with reading():
+            assert session().get(Webhook, hook).enabled, "what it was told late does not switch the receiver off"
+            assert queries.states("webhook")[hook].last_ok
         (row,) = deliveries(hook)
         assert (row.status, row.attempts, row.due_at) == (DeliveryStatus.DELIVERED, 2, None)
         assert [one.ok for one in attempts(row.id)] == [True]
@@ -285,6 +288,30 @@ def test_it_is_given_up_after_three_days_and_the_journal_says_so(loopback: Flask
         with reading():
             entry = session().scalar(select(JournalEntry).where(JournalEntry.type == "webhook.delivery_failed"))
             assert (entry.subject_id, entry.data["attempts"], entry.data["error"]) == (hook, 2, "answered 503")
+
+
+def test_of_too_many_that_wait_the_oldest_are_given_up_and_log_and_journal_say_so(
+    loopback: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_of(loopback), "deliveries_waiting", 20)
+    with loopback.app_context():
+        hook, calm = (make_webhook(loopback, "http://127.0.0.1:9/", "alert.fired") for _ in range(2))
+        with unit_of_work():
+            new = [NewDelivery(hook, f"journal:{i}", "alert.fired", f"no {i}", "{}", i, hold_s=60) for i in range(25)]
+            operations.add("webhook", [*new, NewDelivery(calm, "journal:1", "alert.fired", "calm", "{}", 1, hold_s=60)])
+            operations.add_test("webhook", hook, "webhook.test", "Test", "{}")
+        Courier(loopback).take(carriers["webhook"])
+        rows = [row for row in deliveries(hook) if row.seq is not None]
+        assert [row.status.value for row in rows] == ["failed"] * 7 + ["queued"] * 18, "the newest 18 of 20 are kept"
+        with reading():
+            entries = session().scalars(select(JournalEntry).where(JournalEntry.type == "webhook.backlog_cut")).all()
+            assert [(entry.subject_id, entry.data["given_up"], entry.data["most"]) for entry in entries] == [(hook, 7, 20)]
+            assert {row.status.value for row in deliveries(calm)} == {"queued"}
+    words = "Given up: more than 20 deliveries were waiting for this receiver"
+    failed = cast.client("alice").get(f"/api/v1/webhooks/{hook}/deliveries?status=failed").json
+    assert {row["error"] for row in failed["deliveries"]} == {words}
+    assert words in cast.browser("alice").get(f"/settings/webhooks/{hook}/deliveries/{rows[0].id}").text
+    assert "Too many waited, the oldest were given up" in cast.browser("alice").get("/settings/audit").text
 
 
 def test_by_hand_it_is_sent_again_also_to_a_receiver_that_rests(loopback: Flask, cast: Cast) -> None:

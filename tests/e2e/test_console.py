@@ -177,6 +177,42 @@ def test_following_stops_when_the_person_scrolls_up(tab: Page, machines: list[Ma
     tab.click("[data-log-wrap]")
 
 
+def test_a_link_to_any_line_of_a_long_output_opens_it_there(tab: Page, machines: list[Machine]) -> None:
+    machine = machines[0]
+    tab.goto(f"/fleet/{machine.id}/console")
+    tab.fill("textarea[name=command]", "seq 12000")
+    tab.click("summary:has-text('Options')")
+    tab.fill("[name=secrets-0-name]", "DEPLOY_KEY")
+    tab.fill("[name=secrets-0-value]", "kestrel-991")
+    expect(tab.locator("[name=secrets-1-name]")).to_be_visible()
+    expect(tab.locator("[name=secrets-2-name]")).to_be_hidden()
+    tab.click("button:has-text('Run'):not(:has-text('again'))")
+    asked = machine.command()
+    assert asked["env"] == {"DEPLOY_KEY": "kestrel-991"}
+    machine.prints(asked, 1, "".join(f"line {n}\n" for n in range(1, 12_001)))
+    expect(tab.locator("#L12000")).to_be_visible()
+    tab.goto(f"{tab.locator('text=Open the run').get_attribute('href')}#L50")
+    line = tab.locator("#L50")
+    expect(line).to_be_in_viewport()
+    assert line.evaluate("line => line.matches(':target')") and tab.url.endswith("line=50#L50")
+    expect(tab.locator("[data-log-earlier]")).to_contain_text("Lines 1 to")
+    tab.fill("#log-line", "6,000")
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#L6000")).to_be_in_viewport()
+    tab.fill("[data-log-search]", "LINE 777")
+    tab.keyboard.press("Enter")
+    expect(tab.locator("[data-log-earlier]")).to_contain_text("11 of 12,000 lines have")
+    tab.click(".bn-l >> text=7775")
+    expect(tab.locator("#L7775")).to_be_in_viewport()
+    machine.prints(asked, 2, "the end\n")
+    tab.click("[data-log-follow]")
+    expect(tab.locator("#L12001")).to_be_in_viewport()
+    machine.prints(asked, 3, "really\n")
+    expect(tab.locator("#L12002")).to_be_in_viewport()
+    machine.ends(asked, 0)
+    expect(tab.locator("#run-head")).to_contain_text("Succeeded")
+
+
 def test_a_command_is_cancelled(tab: Page, product: Launched, machines: list[Machine]) -> None:
     machine = machines[0]
     with product.programs() as programs:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
+from argon2 import PasswordHasher
 from flask import current_app
 
 from app.actors import SYSTEM, Actor, Role
@@ -21,7 +22,6 @@ from app.fleet.queries import by_ids
 from app.metrics.operations import NewSample, store
 from app.notifications.operations import create_channel
 from app.outbound import Network
-from app.passwords import hash_password
 from app.runs.drivers import Ending
 from app.runs.operations import begin, finish_step, step_started
 from app.runs.output import Piece, append
@@ -33,7 +33,9 @@ from app.webhooks.operations import create_webhook, test_webhook
 
 PASSWORD = "a-long-enough-password"
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
-_hashes: dict[str, str] = {}
+QUICK_HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(
+    PASSWORD
+)  # what it costs in earnest is a test's own subject
 
 
 def make_tenant(name: str) -> str:
@@ -44,11 +46,9 @@ def make_tenant(name: str) -> str:
 
 def make_user(name: str = "someone", role: Role = Role.USER, tenant_ids: Iterable[str] | None = None) -> str:
     """A user whose password is PASSWORD; returns the id."""
-    hashed = _hashes.setdefault(PASSWORD, "") or hash_password(PASSWORD)
-    _hashes[PASSWORD] = hashed
     with unit_of_work():
         user = User(username=name, username_key=name.lower(), email=f"{name}@example.com", email_key=f"{name}@example.com".lower(),
-                    password_hash=hashed, role=role, all_tenants=tenant_ids is None)  # fmt: skip
+                    password_hash=QUICK_HASH, role=role, all_tenants=tenant_ids is None)  # fmt: skip
         user.tenants = [session().get(Tenant, i) for i in tenant_ids or ()]
         session().add(user)
         session().flush()

@@ -96,6 +96,19 @@ def test_rows_move_only_when_nobody_works_in_the_table(page: Page, hub: Hub) -> 
     assert note.is_hidden() and page.locator("input.bn-select:checked").count() == 1
 
 
+def test_rows_that_nothing_offers_to_move_come_when_the_pointer_has_left(page: Page, hub: Hub) -> None:
+    page.evaluate("document.querySelector('[data-live-note]').remove()")
+    page.hover("#rows tr")
+    before = page.evaluate(ORDER)
+    hub.rows.reverse()
+    hub.push(order=hub.ids())
+    wait_for(page, lambda: page.evaluate("bnLive.views.get('fleet?').rev") == hub.rev)
+    page.evaluate("new Promise(requestAnimationFrame)")
+    assert page.evaluate(ORDER) == before
+    page.mouse.move(2, 2)
+    wait_for(page, lambda: page.evaluate(ORDER) == hub.ids())
+
+
 def test_rows_move_at_once_in_a_table_at_rest(page: Page, hub: Hub) -> None:
     hub.rows.reverse()
     hub.push(order=hub.ids())

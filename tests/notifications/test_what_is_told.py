@@ -7,6 +7,7 @@ from alerts_kit import Desk
 from conftest import Cast
 from factories import make_channel, make_computer
 from post_office import Post
+from sqlalchemy import delete
 
 from app.actors import SYSTEM
 from app.alerts.models import Silence
@@ -17,6 +18,7 @@ from app.database import reading, session, unit_of_work
 from app.deliveries import queries
 from app.deliveries.models import Delivery, DeliveryStatus
 from app.factory import vault_of
+from app.fleet.models import ComputerTag
 from app.metrics.operations import NewSample, store
 from app.notifications.messages import Note, harmless, lasted, write
 from app.notifications.models import Channel
@@ -159,6 +161,26 @@ def test_it_is_repeated_until_somebody_acknowledges_it(desk: Desk, post: Post) -
     busy(desk, post, computer, 5.0)
     over = [url for url, message in post.sent if message.title.startswith("Resolved")]
     assert sorted(over) == ["ntfy://a-secret-topic", "ntfy://never"]
+
+
+def test_what_a_channel_was_told_before_it_was_narrowed_is_not_repeated(cast: Cast, desk: Desk, post: Post) -> None:
+    """By its tag, by its tenants, and when the computer has lost the tag."""
+    moved, tagged, lost = (make_channel(f"ntfy://{name}", repeat_minutes=30, tag="prod") for name in ("moved", "tagged", "lost"))
+    computer = make_computer("db-1", tenant_id=cast.acme, tags=["prod"])
+    desk.computer_rule(computer[1])
+    busy(desk, post, computer)
+    assert len(post.sent) == 3
+    post.sent.clear()
+    with unit_of_work():
+        for channel, change in ((moved, {"tenant_ids": [cast.globex]}), (tagged, {"tag": "other"})):
+            update_channel(session().get(Channel, channel), change, actor=SYSTEM, vault=vault_of(cast.app))
+    post.later(35 * 60, 600)
+    assert [url for url, _ in post.sent] == ["ntfy://lost"]
+    with unit_of_work():
+        session().execute(delete(ComputerTag))
+    post.later(70 * 60, 600)
+    assert len(post.sent) == 1
+    assert [row.event for row in rows(lost)] == ["alert.fired", "alert.repeated"]
 
 
 @pytest.mark.parametrize("damped", [True, False])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from conftest import Cast
@@ -10,11 +11,14 @@ from workshop import TOGETHER, WORKSHOP, register_all, request
 
 from app.actors import SYSTEM
 from app.clock import now
-from app.database import session, unit_of_work
-from app.factory import settings_of
+from app.database import reading, session, unit_of_work
+from app.factory import settings_of, vault_of
+from app.live.hub import hub_of
 from app.runs import artefacts, drivers, queries
-from app.runs.leases import claim, keep
+from app.runs.leases import Keeper, adopt, claim, keep
+from app.runs.live import FILES
 from app.runs.models import Run, RunLog, RunStatus
+from app.runs.operations import begin
 from app.runs.retention import retain
 
 
@@ -136,6 +140,44 @@ def test_a_claim_is_for_one_and_a_key_for_one(cast: Cast) -> None:
             assert claim("c", ["workshop"]) == second
 
 
+def test_of_two_workers_one_keeps_what_runs_on_computers_until_it_is_dead(cast: Cast) -> None:
+    with cast.app.app_context():
+        run = make_run(make_computer("pc"))
+        with unit_of_work():
+            begin(run, "web:1")
+        first, second = (Keeper(f"worker:{name}", vault_of(cast.app)) for name in ("first", "second"))
+
+        def owner() -> str | None:
+            with reading():
+                held: str | None = session().get(Run, run).lease_owner
+                return held
+
+        first.keep()
+        assert owner() == "worker:first", "a web process only began it"
+        second.keep()
+        assert owner() == "worker:first", "it lives"
+        with unit_of_work():
+            session().get(Run, run).lease_until = now() + timedelta(seconds=1)
+        second.keep()
+        assert owner() == "worker:second", "nobody has put it ahead"
+        with unit_of_work():
+            assert not adopt(run, "worker:first", "worker:first"), "it has been taken over"
+        assert owner() == "worker:second"
+
+
+@pytest.mark.parametrize("name", ['a"b.txt', "naïve 名.html", "../../etc/passwd", "a\r\nSet-Cookie: x=y", "." * 400, "%0d%0a"])
+def test_a_file_of_any_name_is_downloaded_under_one_that_is_ascii(cast: Cast, name: str) -> None:
+    with cast.app.app_context(), unit_of_work():
+        run = request([{}], tenant_id=cast.acme).id
+        row = artefacts.store(settings_of(cast.app).data_dir, run, None, name, b"x", "text/html")
+        kept, place = row.name, f"/api/v1/runs/{run}/artefacts/{row.id}"
+    answer = cast.client("bob").get(place)
+    assert (answer.status_code, answer.data, "Set-Cookie" in answer.headers) == (200, b"x", False)
+    head = answer.headers["Content-Disposition"]
+    assert head.isascii() and head.isprintable() and head == f"attachment; filename*=UTF-8''{quote(kept, safe='')}"
+    assert "/" not in kept and kept.isprintable()
+
+
 def test_old_runs_go_with_all_that_belongs_to_them(cast: Cast) -> None:
     root = settings_of(cast.app).data_dir
     with cast.app.app_context():
@@ -155,6 +197,26 @@ def test_old_runs_go_with_all_that_belongs_to_them(cast: Cast) -> None:
         assert session().query(RunLog).count() == 20
         assert retain(timedelta(days=90), root) == 0
     assert cast.client("alice").get("/api/v1/audit?type=runs.purged").text.count("runs.purged") == 1
+
+
+def test_files_of_a_run_are_pushed_as_they_are_made(cast: Cast) -> None:
+    root, hub = settings_of(cast.app).data_dir, hub_of(cast.app)
+    with cast.app.app_context():
+        run = make_run(make_computer("pc", tenant_id=cast.acme))
+        state = hub.snapshot(FILES, FILES.parse(f"id={run}"), None)
+        assert state.keys == []
+        names = [f"<b>{number}.log" for number in range(102)]
+        for name in names:
+            with unit_of_work():
+                artefacts.store(root, run, None, name, b"data", "text/plain")
+        after = hub.snapshot(FILES, f"id={run}", None)
+        assert len(after.keys) == 102 and after.rev > state.rev, "the list's clock says that there is something new"
+        assert hub.snapshot(FILES, f"id={run}", frozenset({cast.globex})).keys == []
+    page = cast.browser("bob").get(f"/runs/{run}/").text
+    assert page.count('data-id="file-') == 102 and "_b_7.log" in page and "<b>" not in page
+    rows = cast.browser("rita").get(f"/runs/{run}/files")
+    assert rows.text.count("<li") == 102 and int(rows.headers["X-Rev"]) >= after.rev
+    assert cast.browser("charlie").get(f"/runs/{run}/files").status_code == 404
 
 
 def test_lines_have_numbers_that_last(cast: Cast) -> None:

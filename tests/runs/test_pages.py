@@ -204,6 +204,64 @@ def test_a_log_of_100_000_lines_opens_within_a_second(cast: Cast) -> None:
     assert browser.get(f"/runs/{run}/steps/0/output").text.count("\n") == 100_000
 
 
+def test_any_line_of_a_long_log_opens_with_what_stands_around_it(cast: Cast) -> None:
+    with cast.app.app_context():
+        run = make_run(make_computer("pc", tenant_id=cast.acme))
+        pieces = ["".join(f"line {n}\n" for n in range(start, start + 250)) for start in range(1, 12_001, 250)]
+        make_output(run, *[("stdout", piece) for piece in pieces], exit_code=0)
+    bob = cast.browser("bob")
+    end = bob.get(f"/runs/{run}/").text
+    assert 'id="L7001"' in end and 'id="L7000"' not in end and f'href="/runs/{run}/?step=0&amp;line=7000#L7000"' in end
+    page = bob.get(f"/runs/{run}/?line=5123").text
+    shown = lines(page)
+    assert re.search(r'id="L5123" data-n="5123"[^>]*>\s*line 5123</div>', page)
+    assert shown.index("line 5123") >= 1000 and len(shown) - shown.index("line 5123") >= 2000
+    assert [int(line.split()[1]) for line in shown] == list(range(int(shown[0].split()[1]), int(shown[-1].split()[1]) + 1))
+    assert "data-running" not in page and "of 12,000" in page and f'href="/runs/{run}/?step=0#output"' in page
+    first, last = lines(bob.get(f"/runs/{run}/?line=1").text), lines(bob.get(f"/runs/{run}/?line=12000").text)
+    assert first[0] == "line 1" and last[-1] == "line 12000" and len(last) == 5000
+    for nonsense in ("0", "-1", "soon", "12001", "9" * 30):
+        assert lines(bob.get(f"/runs/{run}/?line={nonsense}").text) == last
+    part = bob.get(f"/runs/{run}/steps/0/?line=5%2C123", headers={"HX-Request": "true"}).text
+    assert part.lstrip().startswith("<section") and lines(part) == shown
+    assert bob.get(f"/runs/{run}/steps/0/?line=5123").headers["Location"] == f"/runs/{run}/?step=0&line=5123#L5123"
+    for step in (1, 10**30):
+        assert bob.get(f"/runs/{run}/?step={step}").status_code == bob.get(f"/runs/{run}/steps/{step}/log").status_code == 404
+
+
+def test_all_of_an_output_is_searched(cast: Cast) -> None:
+    with cast.app.app_context():
+        run = make_run(make_computer("pc", tenant_id=cast.acme))
+        filler = "".join(f"<i>line</i> {n}\n" for n in range(6000))
+        make_output(
+            run,
+            ("stdout", f"a first \x1b[31mER\x1b[0mROR\n{filler}an err"),
+            ("stderr", "not this one\n"),
+            ("stdout", "or, split\n"),
+        )
+    bob = cast.browser("bob")
+    page = bob.get(f"/runs/{run}/?find=error").text
+    assert "2 of 6,003 lines have “error”." in page and "data-running" not in page
+    assert f'href="/runs/{run}/?step=0&amp;line=1#L1"' in page and f'href="/runs/{run}/?step=0&amp;line=6002#L6002"' in page
+    assert lines(page) == ["1a first ERROR", "6002an error, split"]
+    many = bob.get(f"/runs/{run}/?find=<I>").text
+    assert "6,000 of 6,003 lines have “&lt;I&gt;”; the first 1,000 are shown." in many and "<i>line" not in many.lower()
+    assert "No line has this text." in bob.get(f"/runs/{run}/?find=nowhere").text
+    assert bob.get(f"/runs/{run}/steps/0/?find=a+b").headers["Location"] == f"/runs/{run}/?step=0&find=a+b#output"
+
+
+def test_no_two_lines_of_a_page_have_one_number(cast: Cast) -> None:
+    """Also where the page begins in the middle of a line of another stream."""
+    with cast.app.app_context():
+        run = make_run(make_computer("pc", tenant_id=cast.acme))
+        make_output(
+            run, ("stderr", "begun"), ("stdout", "one\n" * 6000), ("stderr", " and ended\n"), ("stdout", "last\n"), exit_code=0
+        )
+    for query in ("", "?line=3", "?line=900"):
+        numbers = re.findall(r'data-n="(\d+)"', cast.browser("bob").get(f"/runs/{run}/{query}").text)
+        assert len(numbers) > 2000 and numbers == sorted(set(numbers), key=int), query
+
+
 def test_one_endless_line_is_cut(cast: Cast) -> None:
     with cast.app.app_context():
         run = make_run(make_computer("pc", tenant_id=cast.acme))

@@ -15,10 +15,13 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import port_open
+from flask import Flask
 from serving import POSTGRES, ROOT, Server
 
+from app.auth.authenticator import from_secret
 from app.backup import BackupError, make, restore
-from app.config import load_settings
+from app.config import Settings, load_settings
+from app.system import bootstrap
 
 PUSH = {"cpu_percent": 1.0, "memory_percent": 2.0}
 
@@ -126,8 +129,8 @@ def test_a_backup_holds_what_it_lists_and_the_secret_unless_it_is_left_out(setti
         make(settings, target, with_secret=with_secret)
         with tarfile.open(target) as tar:
             names = set(tar.getnames())
-        assert names == {"manifest.json", "database.sqlite", "data/connector.json"} | (
-            {"data/secret-key"} if with_secret else set()
+        assert names == {"manifest.json", "database.sqlite"} | (
+            {"data/secret-key", "data/connector.json"} if with_secret else set()
         )
     with pytest.raises(BackupError, match="exists already"):
         make(settings, target)
@@ -193,3 +196,74 @@ def test_what_was_there_before_a_restore_is_kept_aside(settings: Any, tmp_path: 
     for path, rows in places:
         with closing(sqlite3.connect(path)) as database:
             assert database.execute("SELECT x FROM t").fetchall() == rows
+
+
+# -- whose computer it is --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def enrolled(app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Settings, Path]]:
+    """A machine that is enrolled; (settings, the file that holds its machine's id)."""
+    machine = tmp_path / "machine-id"
+    machine.write_text("of-this-one\n")
+    monkeypatch.setattr(bootstrap, "MACHINE_IDS", (tmp_path / "none", machine))
+    settings = load_settings(BINNACLE_DATA_DIR=tmp_path / "data")
+    with app.app_context():
+        bootstrap.local_connector(settings)
+        yield settings, machine
+
+
+def identity(settings: Settings) -> tuple[str, str]:
+    """This machine's computer and its connector's key."""
+    label = (settings.data_dir / "this-computer").read_text().split()
+    return label[0], json.loads((settings.data_dir / "connector.json").read_text())["key"]
+
+
+def start(settings: Settings) -> bool:
+    left = bootstrap.leave_other_machine(settings)
+    bootstrap.local_connector(settings)
+    return left
+
+
+def test_on_the_same_machine_the_connector_goes_on_as_the_computer_that_it_was(enrolled: tuple[Settings, Path]) -> None:
+    settings, machine = enrolled
+    before = identity(settings)
+    assert not start(settings) and identity(settings) == before
+    (settings.data_dir / "this-computer").write_text(before[0])
+    assert not start(settings) and identity(settings) == before, "of a version that did not note the machine"
+    assert machine.read_text().strip() not in (settings.data_dir / "this-computer").read_text(), "the id itself stays here"
+    (settings.data_dir / "connector.json").unlink()
+    assert not start(settings) and identity(settings)[0] == before[0], "from a backup without secrets: a new key"
+    assert identity(settings)[1] != before[1]
+
+
+def test_on_another_machine_it_is_enrolled_as_itself(enrolled: tuple[Settings, Path]) -> None:
+    settings, machine = enrolled
+    before = identity(settings)
+    (settings.data_dir / "connector").mkdir()
+    machine.write_text("of-another-one\n")
+    assert start(settings)
+    after = identity(settings)
+    assert after[0] != before[0] and after[1] != before[1]
+    assert not (settings.data_dir / "connector").exists(), "what it had not sent yet is not of this machine"
+    assert from_secret(before[1]).computer_uuid == before[0], "the old computer is in the fleet, and its key still its own"
+    machine.write_text("")
+    assert not start(settings) and identity(settings) == after, "where machines have no ids nothing is guessed"
+
+
+def test_what_a_restore_replaces_takes_the_identity_with_it(settings: Any, tmp_path: Path) -> None:
+    make(settings, tmp_path / "good.tar")
+    for name in ("connector.json", "this-computer"):
+        (settings.data_dir / name).write_text("of the database of before")
+    _, aside = restore(settings, tmp_path / "good.tar")
+    assert aside is not None and (aside / "this-computer").exists() and (aside / "connector.json").exists()
+    assert not (settings.data_dir / "this-computer").exists() and not (settings.data_dir / "connector.json").exists()
+
+
+def test_a_backup_is_restored_into_an_empty_directory(settings: Any, tmp_path: Path) -> None:
+    make(settings, tmp_path / "good.tar", with_secret=False)
+    empty = load_settings(BINNACLE_DATA_DIR=tmp_path / "empty", SECRET_KEY="x" * 40)
+    assert list(empty.data_dir.iterdir()) == []
+    _, aside = restore(empty, tmp_path / "good.tar")
+    assert aside is None
+    assert [path.name for path in empty.data_dir.iterdir()] == ["binnacle.db"]

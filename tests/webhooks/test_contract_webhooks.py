@@ -11,7 +11,7 @@ import pytest
 from conftest import Cast
 from factories import make_computer, make_output, make_run
 from flask import Flask
-from receivers import Received, Receiver, receiving
+from receivers import Received, Receiver, Reply, receiving
 from serving import eventually
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -25,7 +25,8 @@ from app.factory import settings_of
 from app.fleet.queries import by_ids
 from app.journal.models import JournalEntry
 from app.journal.operations import Subject, record
-from app.webhooks import events, signing
+from app.system.bootstrap import prepare
+from app.webhooks import events, operations, signing
 from app.webhooks.models import Webhook
 
 URL = "https://hooks.example.com/in"
@@ -121,13 +122,57 @@ def test_every_documented_event_can_be_subscribed_to_and_no_other_is_told() -> N
 
 def test_an_address_is_shown_without_its_secrets_and_can_be_put_back(cast: Cast) -> None:
     made = create(cast, url="https://canary-user:canary-pass@hooks.example.com/in?sig=canary-sig&v=canary-v").json
-    assert made["url"] == "https://***@hooks.example.com/in?sig=***&v=***"
+    assert made["url"] == "https://***@hooks.example.com/***?sig=***&v=***"
     one = f"/api/v1/webhooks/{made['id']}"
     with cast.app.app_context(), reading():
         before = session().get(Webhook, made["id"]).url
     assert cast.client("alice").put(one, json={"url": made["url"], "name": "same"}).json["name"] == "same"
     with cast.app.app_context(), reading():
         assert session().get(Webhook, made["id"]).url == before
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hooks.example.com/services/T0/B0/canary", "https://hooks.example.com/***"),
+        ("https://hooks.example.com:8443", "https://hooks.example.com:8443"),
+        ("https://hooks.example.com/", "https://hooks.example.com/"),
+        ("https://hooks.example.com/?canary", "https://hooks.example.com/?***"),
+        ("https://hooks.example.com?a=canary&b=", "https://hooks.example.com?a=***&b=***"),
+        (f"https://hooks.example.com?{'a&' * 900}", "https://hooks.example.com?***"),
+    ],
+)
+def test_an_address_is_shown_without_its_path_and_showing_it_twice_changes_nothing(url: str, shown: str) -> None:
+    assert operations.shown(url) == shown
+    assert operations.shown(shown) == shown
+
+
+def test_an_address_that_was_changed_in_part_is_refused(cast: Cast) -> None:
+    one = f"/api/v1/webhooks/{create(cast, url='https://hooks.example.com/services/canary').json['id']}"
+    answer = cast.client("alice").put(one, json={"url": "https://other.example.com/***"})
+    assert answer.status_code == 400 and "write the whole address" in answer.text
+    assert cast.client("alice").get(one).json["url"] == "https://hooks.example.com/***"
+
+
+def test_addresses_that_an_earlier_version_has_stored_are_hidden_at_the_start(cast: Cast) -> None:
+    made = create(cast, url="https://hooks.example.com/services/canary").json["id"]
+    with cast.app.app_context():
+        with unit_of_work():
+            session().get(Webhook, made).shown_url = "https://hooks.example.com/services/canary"
+        prepare(cast.app)
+        with reading():
+            assert session().get(Webhook, made).shown_url == "https://hooks.example.com/***"
+        assert operations.hide_addresses() == 0
+
+
+def test_what_an_address_hides_is_masked_in_what_comes_back(told: Any) -> None:
+    cast, receiver = told
+    hidden = "/services/canary-path?canary-bare&k=canary-value"
+    receiver.replies[hidden] = Reply(500, body=b"no /services/canary-path: canary-path, canary-bare, canary-value")
+    made = create(cast, url=f"{receiver.url}{hidden}").json["id"]
+    place = f"/api/v1/webhooks/{made}/deliveries/{cast.client('alice').post(f'/api/v1/webhooks/{made}/test').json['id']}"
+    row = eventually(lambda: (found := cast.client("alice").get(place).json)["attempts"] and found["log"] and found)
+    assert row["log"][0]["response"] == "no ***: ***, ***, ***"
 
 
 def test_the_body_is_the_one_of_both_contracts_and_its_signature_verifies(told: Any) -> None:
@@ -307,7 +352,9 @@ def test_the_list_of_deliveries_is_filtered_and_paged(cast: Cast) -> None:
     client = cast.client("alice")
     ids = [client.post(f"/api/v1/webhooks/{made}/test").json["id"] for _ in range(3)]
     base = f"/api/v1/webhooks/{made}/deliveries"
-    assert {row["id"] for row in client.get(base).json["deliveries"]} == set(ids)
+    whole = client.get(base).json
+    assert {row["id"] for row in whole["deliveries"]} == set(ids)
+    assert (whole["page"], whole["per_page"]) == (1, 50), "they are never all listed at once"
     page = client.get(f"{base}?page=2&per_page=2").json
     assert (page["total"], page["page"], page["per_page"], len(page["deliveries"])) == (3, 2, 2, 1)
     assert client.get(f"{base}?status=failed").json["total"] == 0
@@ -328,7 +375,7 @@ def test_nothing_secret_is_stored_in_the_clear(cast: Cast, built: Flask) -> None
         found = session().get(Webhook, made["id"])
         stored = " ".join(str(getattr(found, column.key)) for column in Webhook.__table__.columns)
         stored += " ".join(row.payload for row in session().query(Delivery))
-    for canary in ("canary-pass", "canary-query", made["secret"], made["secret"].removeprefix("whsec_")):
+    for canary in ("canary-pass", "canary-query", "canary-path", made["secret"], made["secret"].removeprefix("whsec_")):
         assert canary not in stored
 
 
