@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, func, or_, select
 
+from app.actors import ActorKind
 from app.database import contains, session
 from app.journal.models import HASHED, ChangeClock, JournalEntry, chain_hash
 
@@ -17,6 +18,7 @@ class EntryFilter:
 
     type: str = ""
     actor: str = ""
+    kinds: frozenset[ActorKind] | None = None
     subject_kind: str = ""
     subject_id: str = ""
     q: str = ""
@@ -33,6 +35,8 @@ def _matching(wanted: EntryFilter) -> Select[Any]:
         query = query.where(JournalEntry.type == wanted.type)
     if wanted.actor:
         query = query.where(or_(contains(JournalEntry.actor_name, wanted.actor), JournalEntry.actor_id == wanted.actor))
+    if wanted.kinds is not None:
+        query = query.where(JournalEntry.actor_kind.in_([kind.value for kind in wanted.kinds]))
     if wanted.subject_id:
         query = query.where(and_(JournalEntry.subject_kind == wanted.subject_kind, JournalEntry.subject_id == wanted.subject_id))
     if wanted.q:

@@ -1,21 +1,29 @@
 """JSON and CSV shapes of `/api/v1/audit`."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from app.actors import ActorKind
 from app.journal.models import JournalEntry
 from app.journal.queries import EntryFilter
 from app.shapes import Answer, Moment, Query
 
+BY = {
+    "people": frozenset({ActorKind.USER, ActorKind.TOKEN, ActorKind.ANONYMOUS}),
+    "programs": frozenset({ActorKind.KEY, ActorKind.HOST}),
+    "binnacle": frozenset({ActorKind.SYSTEM}),
+}
+
 
 class AuditQuery(Query):
-    """Filters of the audit; `type` may end in `*`."""
+    """Filters of the audit; `type` may end in `*`, `by` is who did it: people, programs with a key, or Binnacle itself."""
 
     q: str = Field("", max_length=200)
     type: str = Field("", max_length=64)
     actor: str = Field("", max_length=200)
+    by: Literal["", "people", "programs", "binnacle"] = ""
     start: Moment | None = None
     end: Moment | None = None
     page: int = Field(1, ge=1, le=1_000_000)
@@ -28,7 +36,7 @@ class AuditQuery(Query):
 
     def filter(self) -> EntryFilter:
         """As the domain takes it."""
-        return EntryFilter(type=self.type, actor=self.actor, q=self.q, start=self.start, end=self.end)
+        return EntryFilter(type=self.type, actor=self.actor, q=self.q, kinds=BY.get(self.by), start=self.start, end=self.end)
 
 
 class EntryOut(Answer):

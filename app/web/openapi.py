@@ -59,7 +59,7 @@ def _schema(kind: Any, schemas: dict[str, Any], mode: str) -> dict[str, Any]:
 def _operation(route: ApiRoute, tag: str, schemas: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.endpoint.replace(".", "_"),
-        "summary": route.summary,
+        "summary": route.summary.replace("`", ""),
         "tags": [tag],
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}

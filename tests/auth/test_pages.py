@@ -16,19 +16,31 @@ def setup_token(app: Flask) -> str:
 def test_the_first_admin_is_made_with_the_one_time_link_and_then_the_page_is_gone(app: Flask) -> None:
     """RELIABILITY 3."""
     browser = Browser(app)
+    assert "Nobody can sign in yet" in browser.get("/login").text, "whoever comes without the link learns of it"
     link = f"/setup?token={setup_token(app)}"
     assert browser.get(link).status_code == 200
     token = setup_token(app)
     answer = browser.post("/setup", username="root", email="", password=PASSWORD, confirm=PASSWORD, token=token)
     assert answer.status_code == 303, answer.text
     assert browser.get("/").status_code == 200
+    assert "Never" not in browser.get("/settings/account").text, "who has just made the account has signed in"
     assert browser.get(link).status_code == 404
+    assert "Nobody can sign in yet" not in Browser(app).get("/login").text
     assert browser.post("/setup", username="root2", password=PASSWORD, confirm=PASSWORD, token=token).status_code == 404
 
 
 def test_without_the_link_there_is_no_setup(app: Flask) -> None:
     assert Browser(app).get("/setup").status_code == 404
-    assert Browser(app).get("/setup?token=guess").status_code == 404
+    answer = Browser(app).get("/setup?token=guess")
+    assert answer.status_code == 404 and "This link does not work" in answer.text and "tenant" not in answer.text
+
+
+def test_in_network_mode_the_login_says_that_it_needs_https(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "Nobody can sign in over HTTP"
+    assert words not in Browser(app).get("/login").text, "local mode"
+    monkeypatch.setitem(app.config, "SESSION_COOKIE_SECURE", True)
+    assert words in Browser(app).get("/login").text
+    assert words not in Browser(app).get("/login", base_url="https://localhost").text
 
 
 def test_a_weak_password_is_refused_where_it_was_typed(app: Flask) -> None:

@@ -105,6 +105,10 @@ def test_the_audit_is_filtered_paged_and_for_admins_only(cast: Cast) -> None:
     assert (page["total"], page["page"], len(page["entries"])) == (5, 2, 2)
     assert page["entries"][0]["subject_name"] == "pc-2"
     assert len(entries(cast, q="pc-4")) == 1
+    mine = cast.client("alice").post("/api/v1/tenants", json={"name": "Initech"}).json["id"]
+    assert [entry["subject_id"] for entry in entries(cast, by="programs")] == [mine], "what a key did, without what Binnacle did"
+    assert mine not in [entry["subject_id"] for entry in entries(cast, by="binnacle")]
+    assert cast.client("alice").get("/api/v1/audit?by=nobody").status_code == 400
     assert cast.client("bob").get("/api/v1/audit").status_code == 403
     assert cast.client("alice").get("/api/v1/audit?start=yesterday").status_code == 400
 
