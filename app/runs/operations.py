@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app.actors import SYSTEM, Actor
@@ -242,11 +242,17 @@ def _verdict(run: Run) -> tuple[RunStatus, str | None]:
     if run.failed == 0:
         return RunStatus.SUCCEEDED, None
     if run.request == "cancel" and outcomes <= {"cancelled", "done", "exited"} and "cancelled" in outcomes:
-        return RunStatus.CANCELLED, reason
+        return RunStatus.CANCELLED, _cancelled(run) if run.total > 1 else said
     for outcome, status in (("timeout", RunStatus.TIMED_OUT), ("lost", RunStatus.LOST)):
         if outcomes == {outcome}:
             return status, reason
     return RunStatus.FAILED, reason
+
+
+def _cancelled(run: Run) -> str:
+    query = select(func.count()).where(RunStep.run_id == run.id, RunStep.outcome == "cancelled")
+    count = int(session().scalar(query) or 0)
+    return f"{count} of {run.total} cancelled" + (f", {run.failed - count} failed" if run.failed > count else "")
 
 
 def touch(run_id: str) -> None:

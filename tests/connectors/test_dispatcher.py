@@ -8,6 +8,7 @@ import orjson
 import pytest
 from conftest import Cast
 from factories import make_computer, make_run
+from serving import eventually
 
 from app.actors import SYSTEM
 from app.commands.operations import target_of
@@ -124,6 +125,7 @@ def test_what_a_connector_says_out_of_turn_changes_no_run(cast: Cast) -> None:
         try:
             dispatcher_of(cast.app)._seen = -1
             dispatcher_of(cast.app)._look()
+            eventually(lambda: wires[computer[0]].sent, 20, "neither this look nor the process's own thread has sent it")
         finally:
             registry_of(cast.app)._by_computer.clear()
         assert wires[computer[0]].sent[0]["env"] == {"KEY": "sparrow-hawk"}

@@ -127,6 +127,18 @@ def test_cancel_run_again_and_retry_what_failed(cast: Cast) -> None:
     assert bob.post(f"/runs/{made['true']}/again", failed="1").status_code == 409
 
 
+def test_a_cancelled_run_says_how_many_were_cancelled(cast: Cast) -> None:
+    with cast.app.app_context():
+        runs = [make_run(*(make_computer(f"pc-{number}", tenant_id=cast.acme) for number in range(3))) for _ in range(2)]
+        for run, code in zip(runs, (0, 1), strict=True):
+            make_output(run, ("stdout", "x\n"), exit_code=code)
+    bob = cast.browser("bob")
+    for run, says in zip(runs, ("2 of 3 cancelled<", "2 of 3 cancelled, 1 failed<"), strict=True):
+        bob.post(f"/runs/{run}/cancel")
+        page = bob.get(f"/runs/{run}/").text
+        assert says in page and "Cancelled" in page
+
+
 def test_a_selection_is_cancelled_or_run_again_after_a_question(cast: Cast) -> None:
     made = runs_of(cast)
     bob = cast.browser("bob")
