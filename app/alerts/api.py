@@ -103,7 +103,7 @@ def create_threshold(body: ThresholdIn) -> ThresholdOut:
 
 
 @bp.api("POST", "/api/v1/alerts/thresholds/preview", permission=Permission.ALERTS_READ, body=PreviewIn, returns=PreviewOut,
-        hash_first=True)  # fmt: skip
+        begins_own_write=True)  # fmt: skip
 def preview_threshold(body: PreviewIn) -> PreviewOut:
     """Tell how often a threshold would have fired in the last days, from the history of what is in its scope."""
     return PreviewOut.of(would_have_fired(body.values(), body.days, actor=access.actor()), body.days)

@@ -227,13 +227,13 @@ def try_threshold() -> str:
     return render_template("alerts/_trial.html", trial=trial, problem=problem)
 
 
-@bp.page("/alerts/thresholds/new", permission=Permission.ALERTS_WRITE, methods=("POST",), hash_first=True)
+@bp.page("/alerts/thresholds/new", permission=Permission.ALERTS_WRITE, methods=("POST",), begins_own_write=True)
 def create_threshold() -> Response:
     """Make it; or only try it."""
     return _save(None)
 
 
-@bp.page("/alerts/thresholds/<threshold_id>/edit", permission=Permission.ALERTS_WRITE, methods=("POST",), hash_first=True)
+@bp.page("/alerts/thresholds/<threshold_id>/edit", permission=Permission.ALERTS_WRITE, methods=("POST",), begins_own_write=True)
 def update_threshold(threshold_id: str) -> Response:
     """Save the changes; or only try them."""
     return _save(threshold_id)

@@ -22,8 +22,10 @@ log = get_logger(__name__)
 
 
 @bp.api("POST", "/api/v1/auth/register", permission=Permission.PUBLIC, body=Register, returns=UserOut, status=201,
-        hash_first=True, endpoint="register_v1")  # fmt: skip
-@bp.api("POST", "/api/auth/register", permission=Permission.PUBLIC, body=Register, returns=UserOut, status=201, hash_first=True)
+        begins_own_write=True, endpoint="register_v1")  # fmt: skip
+@bp.api(
+    "POST", "/api/auth/register", permission=Permission.PUBLIC, body=Register, returns=UserOut, status=201, begins_own_write=True
+)
 def register(body: Register) -> UserOut:
     """Register a new user account; by invitation in network mode."""
     settings = settings_of(current_app)
@@ -45,8 +47,8 @@ def register(body: Register) -> UserOut:
     return UserOut.of(user)
 
 
-@bp.api("POST", "/api/v1/auth/login", permission=Permission.PUBLIC, returns=Token, hash_first=True, endpoint="login_v1")
-@bp.api("POST", "/api/auth/login", permission=Permission.PUBLIC, returns=Token, hash_first=True)
+@bp.api("POST", "/api/v1/auth/login", permission=Permission.PUBLIC, returns=Token, begins_own_write=True, endpoint="login_v1")
+@bp.api("POST", "/api/auth/login", permission=Permission.PUBLIC, returns=Token, begins_own_write=True)
 def login() -> Token:
     """Authenticate with a form (`username`, `password`) or JSON and get an access token."""
     if request.mimetype in ("application/x-www-form-urlencoded", "multipart/form-data"):
@@ -120,7 +122,15 @@ def list_users(query: UserQuery) -> UserList:
     return UserList(total=len(users), users=[UserOut.of(u) for u in users])
 
 
-@bp.api("POST", "/api/v1/users", permission=Permission.USERS_WRITE, body=UserCreate, returns=UserOut, status=201, hash_first=True)
+@bp.api(
+    "POST",
+    "/api/v1/users",
+    permission=Permission.USERS_WRITE,
+    body=UserCreate,
+    returns=UserOut,
+    status=201,
+    begins_own_write=True,
+)
 def create_user(body: UserCreate) -> UserOut:
     """Create a user."""
     user = operations.create_user(
@@ -135,7 +145,9 @@ def get_user(user_id: str) -> UserOut:
     return UserOut.of(queries.get_user(user_id))
 
 
-@bp.api("PUT", "/api/v1/users/<user_id>", permission=Permission.USERS_WRITE, body=UserUpdate, returns=UserOut, hash_first=True)
+@bp.api(
+    "PUT", "/api/v1/users/<user_id>", permission=Permission.USERS_WRITE, body=UserUpdate, returns=UserOut, begins_own_write=True
+)
 def update_user(user_id: str, body: UserUpdate) -> UserOut:
     """Change a user; a new role, scope, password or disabling ends the user's logins and tokens."""
     if body.is_active is False and user_id == access.actor().user_id:

@@ -54,7 +54,7 @@ def new_user() -> str:
     return render_template(ONE, form=_choices(UserForm()), user=None, page_title="New user")
 
 
-@bp.page("/settings/users/new", permission=Permission.USERS_WRITE, methods=("POST",), hash_first=True)
+@bp.page("/settings/users/new", permission=Permission.USERS_WRITE, methods=("POST",), begins_own_write=True)
 def add_user() -> Response:
     """Create a user."""
     form = _choices(UserForm())
@@ -85,7 +85,7 @@ def user(user_id: str) -> str:
     return render_template(ONE, form=_user_form(row), user=row, page_title=row.username)
 
 
-@bp.page("/settings/users/<user_id>", permission=Permission.USERS_WRITE, methods=("POST",), hash_first=True)
+@bp.page("/settings/users/<user_id>", permission=Permission.USERS_WRITE, methods=("POST",), begins_own_write=True)
 def save_user(user_id: str) -> Response:
     """Save; a new role, scope, password or disabling ends the user's logins and tokens."""
     row, who = queries.get_user(user_id), access.actor()

@@ -48,7 +48,7 @@ def login_page() -> Response | str:
     return render_template("auth/login.html", form=form, page_title="Sign in", nobody=not queries.has_users())
 
 
-@bp.page("/login", permission=Permission.PUBLIC, methods=("POST",), hash_first=True)
+@bp.page("/login", permission=Permission.PUBLIC, methods=("POST",), begins_own_write=True)
 def login() -> Response:
     """Sign in with a form."""
     form = LoginForm()
@@ -89,7 +89,7 @@ def setup_page() -> str:
     return render_template("auth/setup.html", form=SetupForm(token=token), page_title="Create the first admin")
 
 
-@bp.page("/setup", permission=Permission.PUBLIC, methods=("POST",), hash_first=True)
+@bp.page("/setup", permission=Permission.PUBLIC, methods=("POST",), begins_own_write=True)
 def setup() -> Response:
     """Create the first admin, sign in, and close the door."""
     form = SetupForm()
@@ -118,7 +118,7 @@ def register_page() -> str:
     return render_template("auth/register.html", form=RegisterForm(token=token), page_title="Join")
 
 
-@bp.page("/register", permission=Permission.PUBLIC, methods=("POST",), hash_first=True)
+@bp.page("/register", permission=Permission.PUBLIC, methods=("POST",), begins_own_write=True)
 def register() -> Response:
     """Make the account that the invitation grants, and sign in."""
     form = RegisterForm()
@@ -150,7 +150,7 @@ def _account(form: PasswordForm) -> str:
     return render_template("auth/account.html", user=user, form=form, page_title="Account", settings_tab="account")
 
 
-@bp.page("/settings/account", permission=Permission.SIGNED_IN, methods=("POST",), hash_first=True)
+@bp.page("/settings/account", permission=Permission.SIGNED_IN, methods=("POST",), begins_own_write=True)
 def change_password() -> Response:
     """Change my password; every other login and token of mine ends."""
     form, who = PasswordForm(), access.actor()

@@ -22,7 +22,12 @@ PATIENCE_S = 15.0  # past the command's own timeout
 
 
 @bp.api(
-    "POST", "/api/v1/commands/<uuid>", permission=Permission.FLEET_COMMAND, body=CommandIn, returns=CommandOut, hash_first=True
+    "POST",
+    "/api/v1/commands/<uuid>",
+    permission=Permission.FLEET_COMMAND,
+    body=CommandIn,
+    returns=CommandOut,
+    begins_own_write=True,
 )
 def run_command(uuid: str, body: CommandIn) -> Response | dict[str, Any]:
     """Run a command on a computer: 503 when it is offline (unless `queue`), 504 when it takes too long."""

@@ -35,14 +35,19 @@ def _container(uuid: str, container_id: str) -> Container:
     return queries.on_computer(computer, container_id)
 
 
-@bp.api("POST", f"{BASE}/<container_id>/start", permission=Permission.FLEET_COMMAND, returns=Done, hash_first=True)
+@bp.api("POST", f"{BASE}/<container_id>/start", permission=Permission.FLEET_COMMAND, returns=Done, begins_own_write=True)
 def start_container(uuid: str, container_id: str) -> Done:
     """Start a container."""
     return _act(uuid, container_id, Action.START, operations.DEFAULT_TIMEOUT_S)
 
 
 @bp.api(
-    "POST", f"{BASE}/<container_id>/stop", permission=Permission.FLEET_COMMAND, query=TimeoutQuery, returns=Done, hash_first=True
+    "POST",
+    f"{BASE}/<container_id>/stop",
+    permission=Permission.FLEET_COMMAND,
+    query=TimeoutQuery,
+    returns=Done,
+    begins_own_write=True,
 )
 def stop_container(uuid: str, container_id: str, query: TimeoutQuery) -> Done:
     """Stop a container: it gets `timeout` seconds to end by itself."""
@@ -55,7 +60,7 @@ def stop_container(uuid: str, container_id: str, query: TimeoutQuery) -> Done:
     permission=Permission.FLEET_COMMAND,
     query=TimeoutQuery,
     returns=Done,
-    hash_first=True,
+    begins_own_write=True,
 )
 def restart_container(uuid: str, container_id: str, query: TimeoutQuery) -> Done:
     """Restart a container: it gets `timeout` seconds to end by itself."""

@@ -89,7 +89,7 @@ def push(who: Actor, raw: bytes) -> tuple[NewSample, str]:
     return _checked(who, raw, None)
 
 
-@bp.api("POST", "/api/v1/metrics/<uuid>", permission=Permission.METRICS_PUSH, returns=Stored, status=201, hash_first=True,
+@bp.api("POST", "/api/v1/metrics/<uuid>", permission=Permission.METRICS_PUSH, returns=Stored, status=201, begins_own_write=True,
         endpoint="push_for", documented=SampleIn)  # fmt: skip
 def push_for(uuid: str) -> dict[str, Any]:
     """Push a sample for the named server; 201 after it is stored."""

@@ -40,7 +40,7 @@ def list_channels(query: PageQuery) -> dict[str, Any]:
     return said | {"channels": _shown(rows)}
 
 
-@bp.api("POST", ALL, permission=MAY, body=ChannelIn, returns=ChannelOut, status=201, hash_first=True)
+@bp.api("POST", ALL, permission=MAY, body=ChannelIn, returns=ChannelOut, status=201, begins_own_write=True)
 def create_channel(body: ChannelIn) -> dict[str, Any]:
     """Create a notification channel."""
     address = operations.check_address(body.url, settings_of(current_app).outbound_allow)
@@ -59,7 +59,7 @@ def get_channel(channel_id: str) -> dict[str, Any]:
     return _shown([_get(channel_id)])[0]
 
 
-@bp.api("PUT", ONE, permission=MAY, body=ChannelPatch, returns=ChannelOut, hash_first=True)
+@bp.api("PUT", ONE, permission=MAY, body=ChannelPatch, returns=ChannelOut, begins_own_write=True)
 def update_channel(channel_id: str, body: ChannelPatch) -> dict[str, Any]:
     """Change a notification channel: what is given changes."""
     unchanged = body.url is None or body.url == _get(channel_id).shown

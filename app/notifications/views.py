@@ -61,7 +61,7 @@ def new() -> str:
     return render_template(FORM, form=_form(), channel=None, page_title="New channel")
 
 
-@bp.page(f"{PLACE}/new", permission=MAY, methods=("POST",), hash_first=True)
+@bp.page(f"{PLACE}/new", permission=MAY, methods=("POST",), begins_own_write=True)
 def create() -> Response:
     """Create one."""
     form = _form()
@@ -94,7 +94,7 @@ def edit(channel_id: str) -> str:
     return render_template(FORM, form=_form(channel), channel=channel, page_title=f"Edit {channel.name}")
 
 
-@bp.page(f"{PLACE}/<channel_id>/edit", permission=MAY, methods=("POST",), hash_first=True)
+@bp.page(f"{PLACE}/<channel_id>/edit", permission=MAY, methods=("POST",), begins_own_write=True)
 def update(channel_id: str) -> Response:
     """Change one; the address as it is shown stays as it is stored."""
     channel, form, address = _get(channel_id), _form(), None

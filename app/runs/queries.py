@@ -215,12 +215,17 @@ def steps_by_ids(ids: Iterable[int]) -> dict[int, RunStep]:
 
 
 def interesting_step(run_id: str) -> int:
-    """The position of the step whose output somebody wants to see first: one that has failed, else the one that a worker executes
-    or has executed last, else the first."""
-    mine = RunStep.run_id == run_id
-    failed = session().scalar(select(func.min(RunStep.position)).where(mine, RunStep.status == StepStatus.FAILED))
-    begun = select(func.max(RunStep.position)).where(mine, RunStep.dispatch.is_(None), RunStep.started_at.is_not(None))
-    return int(failed if failed is not None else session().scalar(begun) or 0)
+    """The position of the step whose output somebody wants to see first: one that failed, best one that has printed something;
+    else the one that a worker executes or has executed last, else the first computer that has begun, else the first."""
+    begun, failed = RunStep.started_at.is_not(None), RunStep.status == StepStatus.FAILED
+    first, last = func.min(RunStep.position), func.max(RunStep.position)
+    for position, those in (
+        (first, failed & (RunStep.log_bytes > 0)), (first, failed), (last, begun & RunStep.dispatch.is_(None)), (first, begun)
+    ):  # fmt: skip
+        found = session().scalar(select(position).where(RunStep.run_id == run_id, those))
+        if found is not None:
+            return int(found)
+    return 0
 
 
 _PIECE = (RunLog.seq, RunLog.stream, RunLog.text, RunLog.line, RunLog.joined, RunLog.at)
@@ -232,9 +237,15 @@ def output_after(step_id: int, seq: int, limit: int) -> list[Piece]:
     return [Piece(*row) for row in session().execute(query.order_by(RunLog.seq).limit(limit))]
 
 
-def seq_of_line(step_id: int, line: int) -> int:
-    """The seq of the piece in which a line begins; 0 when none does."""
-    return session().scalar(select(func.max(RunLog.seq)).where(RunLog.step_id == step_id, RunLog.line < line)) or 0
+def seq_of_line(step: RunStep, line: int) -> int:
+    """The seq of the piece in which a line begins: the last one before which fewer lines were begun. 0 when there is none."""
+    low, high = 0, step.log_seq
+    while low < high:  # both rise together, so a few questions find it among any number of pieces
+        middle = (low + high + 1) // 2
+        query = select(RunLog.line).where(RunLog.step_id == step.id, RunLog.seq >= middle).order_by(RunLog.seq).limit(1)
+        begun = session().scalar(query)
+        low, high = (middle, high) if begun is not None and begun < line else (low, middle - 1)
+    return low
 
 
 def output_tail(step_id: int, lines: int, characters: int, upto: int | None = None) -> tuple[list[Piece], bool]:

@@ -74,7 +74,7 @@ def tail(step: RunStep) -> Output:
 
 def around(step: RunStep, line: int) -> Output:
     """A line with those before and after it."""
-    begins = queries.seq_of_line(step.id, line)
+    begins = queries.seq_of_line(step, line)
     pieces, _ = queries.output_tail(step.id, AROUND, MAX_CHARACTERS, begins)
     after, size, last = begins, 0, False
     while not last and (more := queries.output_after(step.id, after, AT_ONCE)):

@@ -137,7 +137,7 @@ def local_connector(settings: Settings) -> None:
     if label.exists() and computer is None:
         return  # somebody deleted this machine from the fleet; it does not come back by itself
     if computer is not None and config.exists() and orjson.loads(config.read_bytes()).get("server") == settings.own_url:
-        if not _named(label)[1]:  # of a version that did not know whose it is
+        if not _named(label)[1] and machine_mark():  # of a version that did not know whose it is
             write_private(label, f"{computer.uuid}\n{machine_mark()}")
         return
     with unit_of_work():

@@ -92,17 +92,18 @@ class Room(Blueprint):
         *,
         permission: Permission,
         methods: tuple[str, ...] = ("GET",),
-        hash_first: bool = False,
+        begins_own_write: bool = False,
         also: tuple[str, ...] = (),
     ) -> Callable[[View], View]:
         """A page, a fragment or a form. `also` are other addresses of the same.
 
-        With `hash_first` the view begins its write itself, after the slow part (a password hash)."""
+        With `begins_own_write` the view calls `begin_write` itself, after what is slow (a password hash, a question to
+        another process) or never, when it stores by other means."""
 
         def decorate(view: View) -> View:
             @wraps(view)
             def run(**path: Any) -> Response:
-                if request.method in UNSAFE and not hash_first:
+                if request.method in UNSAFE and not begins_own_write:
                     begin_write()
                 response = make_response(view(**path))
                 commit()
@@ -125,7 +126,7 @@ class Room(Blueprint):
         returns: Any = None,
         status: int = 200,
         max_body: int = MAX_BODY,
-        hash_first: bool = False,
+        begins_own_write: bool = False,
         media: str = "application/json",
         endpoint: str | None = None,
         documented: Any = None,
@@ -141,7 +142,7 @@ class Room(Blueprint):
                 ApiRoute(method, rule, f"{self.name}.{name}", permission, title, body or documented, query, returns, status,
                          " ".join(more.split()), media)
             )  # fmt: skip
-            takes = _Takes(body, query, max_body, writes=method in UNSAFE and not hash_first)
+            takes = _Takes(body, query, max_body, writes=method in UNSAFE and not begins_own_write)
             self._add(rule, name, _answering(view, takes, status), permission, (method,))
             return view
 
@@ -171,7 +172,9 @@ class Room(Blueprint):
                 g.quiet = True
                 return json_response(answer, status)
 
-            self.api("POST", rule, permission=permission, returns=returns, status=status, hash_first=True, documented=body)(view)
+            self.api("POST", rule, permission=permission, returns=returns, status=status, begins_own_write=True, documented=body)(
+                view
+            )
             return check
 
         return decorate

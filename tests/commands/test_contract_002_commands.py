@@ -61,6 +61,8 @@ def test_output_streams_in_order_and_twice_is_once(ours: Machine) -> None:
 
 def test_an_offline_computer_answers_503_at_once_unless_it_shall_wait(served: Server) -> None:
     machine = Machine(served, ours=True)
+    machine.agent.send(type="ping")
+    machine.agent.read("pong")  # it has taken in the greeting, so nothing keeps it from hearing of the end
     machine.close()
     path = f"/api/v1/commands/{machine.id}"
     eventually(lambda: served.http.post(path, json={"command": "true"}).status_code == 503)

@@ -145,6 +145,22 @@ def test_a_selection_is_cancelled_or_run_again_after_a_question(cast: Cast) -> N
     assert len(titles(bob.get("/runs/").text)) == 12
 
 
+def test_a_run_opens_with_the_output_that_somebody_wants_to_see(cast: Cast) -> None:
+    with cast.app.app_context():
+        run = make_run(*(make_computer(f"pc-{number}", tenant_id=cast.acme) for number in range(4)))
+    bob = cast.browser("bob")
+    for step, output, how in (
+        (1, "begun", {}),
+        (0, "", {"outcome": "expired"}),
+        (3, "bad", {"exit_code": 1}),
+        (2, "good", {"exit_code": 0}),
+    ):
+        with cast.app.app_context():
+            make_output(run, *([("stdout", f"{output}\n")] if output else []), position=step, **how)  # type: ignore[arg-type]
+        shown = "pc-3" if step in (3, 2) else f"pc-{step}"
+        assert f"Output of {shown}<" in bob.get(f"/runs/{run}/").text, step
+
+
 def test_what_a_computer_prints_is_only_ever_text(cast: Cast) -> None:
     with cast.app.app_context():
         computer = make_computer("<b>pc</b>", tenant_id=cast.acme)
