@@ -21,7 +21,7 @@ SCOPES = [(ScopeKind.ALL.value, "Everything"), (ScopeKind.TENANT.value, "One ten
           (ScopeKind.COMPUTER.value, "One computer")]  # fmt: skip
 REPEATS = [("", "Once"), (Repeat.DAILY.value, "Every day"), (Repeat.WEEKLY.value, "Every week")]
 UNTIL = [("1h", "For 1 hour"), ("8h", "For 8 hours"), ("tomorrow", "Until tomorrow, 08:00 UTC"), ("custom", "Until another time")]
-SILENCED = [("computer", "Everything about these computers"), ("rule", "These rules, on whatever they are about")]
+SILENCED = [("computer", "Everything about the same computer"), ("rule", "The same rule, on whatever it is about")]
 _TYPED = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
 
 

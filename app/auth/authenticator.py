@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Flask, Request, current_app, g, request, session
 from flask_login import UserMixin, current_user
+from sqlalchemy.exc import OperationalError
 
 from app import tokens
 from app.actors import ANONYMOUS, Actor, ActorKind
@@ -21,6 +22,7 @@ from app.database import reading, release
 from app.errors import Malformed, Unauthenticated
 from app.extensions import db, login
 from app.factory import settings_of
+from app.logging import get_logger
 from app.web import access
 from app.web.body import parse_json
 from app.web.contracts import is_api
@@ -29,6 +31,7 @@ from app.web.sockets import Socket
 PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 TOUCH_EVERY = timedelta(minutes=1)
 UNATTENDED = "X-Unattended"  # sent by what a page fetches by the clock: it must not keep the login of somebody who has left
+log = get_logger(__name__)
 _key_readers: list[Callable[[str], Actor | None]] = []
 
 
@@ -67,7 +70,10 @@ def _load(token: str) -> SignedIn | None:
     moment = now()
     if moment - found.last_seen > min(TOUCH_EVERY, idle / 3) and UNATTENDED not in request.headers:
         release()
-        operations.touch_login(found.actor.login_id or "", moment)
+        try:
+            operations.touch_login(found.actor.login_id or "", moment)
+        except OperationalError as error:  # a database that is busy writing can still be read; the next request notes it
+            log.warning("a login in use was not noted", error=str(error.orig))
     return SignedIn(token, found.actor)
 
 

@@ -1,11 +1,14 @@
 """Login, logout, first admin and invitations as a person meets them."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from conftest import PASSWORD, Browser, Cast
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
+from app.auth import authenticator
 from app.factory import settings_of
 
 
@@ -51,6 +54,19 @@ def test_a_weak_password_is_refused_where_it_was_typed(app: Flask) -> None:
     assert answer.status_code == 422
     assert "too easy to guess" in answer.text
     assert setup_token(app) == token
+
+
+def test_a_page_is_shown_though_the_database_is_too_busy_to_note_the_login(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def busy(login_id: str, _moment: datetime) -> None:
+        asked.append(login_id)
+        raise OperationalError("UPDATE login_sessions", {}, Exception("database is locked"))
+
+    browser = cast.browser("bob")
+    monkeypatch.setattr(authenticator, "TOUCH_EVERY", timedelta(0))
+    monkeypatch.setattr(authenticator.operations, "touch_login", busy)
+    assert browser.get("/fleet/").status_code == 200 and asked
 
 
 def test_a_stranger_is_sent_to_the_login_and_back(cast: Cast) -> None:
