@@ -9,16 +9,15 @@ from typing import Any
 
 import psutil
 import pytest
+from accessibility import DESKTOP, PHONE, faults
 from conftest import PASSWORD
 from e2e_desk import Desk
 from launched import SecondComputer
 from playwright.sync_api import Browser, Page, expect
-from serving import ADMIN, ROOT, Server, eventually
+from serving import ADMIN, Server, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(240),
               pytest.mark.parametrize("served", ["sqlite"], indirect=True)]  # fmt: skip
-AXE = (ROOT / "tests/frontend/vendor/axe.min.js").read_text(encoding="utf-8") + ";0"
-SIZES = ((1440, 900), (390, 844))
 GIB = 1 << 30
 # Takes so many bytes, touches each page so that they are really taken, says so, and keeps them until it is ended.
 HOG = "import sys; kept = bytearray(int(sys.argv[1])); kept[::4096] = b'x' * len(kept[::4096]); print('taken', flush=True); sys.stdin.read()"
@@ -151,36 +150,21 @@ def test_the_editor_says_how_often_a_rule_would_have_fired_as_it_is_typed(desk: 
     expect(page.locator("input[name=tag]")).to_be_visible()
 
 
-@pytest.mark.parametrize("size", SIZES, ids=["desktop", "phone"])
-def test_axe_finds_nothing(browser: Browser, served: Server, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing(browser: Browser, served: Server, size: dict[str, int]) -> None:
     computer = Watched(served, "<b>axe</b>" + "w" * 60)
     computer.cpu(99.0)
     computer.post("/api/v1/alerts/silences", server_id=computer.id, duration_seconds=600, reason="r" * 200)
     alert = computer.alert()["id"]
-    desk = Desk(browser, served, viewport=dict(zip(("width", "height"), size, strict=True)), reduced_motion="reduce")
+    desk = Desk(browser, served, viewport=size, reduced_motion="reduce")
     page = desk.sign_in(ADMIN, PASSWORD)
-    found, wide = [], []
+    found = []
     for path in ("/alerts/?status=all", f"/alerts/{alert}/", f"/alerts/{alert}/silence", "/alerts/thresholds/", f"/alerts/thresholds/{computer.rule}/?try=1",
                  f"/alerts/thresholds/{computer.rule}/edit", "/alerts/silences/", "/alerts/silences/new", f"/fleet/{computer.id}/alerts", "/"):  # fmt: skip
         page.goto(path)
-        page.evaluate(AXE)
-        both = size == SIZES[0] and path.split("?")[0] in (
-            "/alerts/",
-            f"/alerts/{alert}/",
-            "/alerts/silences/",
-            f"/fleet/{computer.id}/alerts",
-        )
-        for scheme in ("light", "dark")[: 1 + both]:
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            rules = (
-                "" if scheme == "light" else ", runOnly: ['color-contrast', 'link-in-text-block']"
-            )  # dark changes colours only
-            for one in page.evaluate(f"axe.run({{resultTypes: ['violations']{rules}}})")["violations"]:
-                found.append((path, scheme, one["id"], one["nodes"][0]["html"][:200]))
-        if not page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
-            wide.append(path)
+        found += faults(page)
     desk.context.close()
-    assert (found, wide, desk.problems) == ([], [], [])
+    assert (found, desk.problems) == ([], [])
 
 
 def test_a_busy_machine_raises_an_alert_that_is_acknowledged_and_resolves_by_itself(

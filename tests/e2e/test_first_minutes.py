@@ -7,22 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accessibility import DESKTOP, PHONE, faults
 from conftest import PASSWORD
 from e2e_desk import Desk
 from launched import Launched, SecondComputer
 from playwright.sync_api import Browser, Page, expect
-from serving import ROOT, eventually
+from serving import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(240)]
 
 ADMIN = "ada"
-AXE = (ROOT / "tests/frontend/vendor/axe.min.js").read_text(encoding="utf-8") + ";0"
 LABS = 52
-SCHEMES: dict[Any, str] = {
-    "light": "",
-    "dark": ", runOnly: ['color-contrast', 'link-in-text-block']",
-}  # dark changes colours only
-SIZES = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
+SIZES = {"desktop": DESKTOP, "phone": PHONE}
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +36,6 @@ def desk(browser: Browser, product: Launched) -> Iterator[Desk]:
     page.close()
     yield made
     made.context.close()
-
-
-def faults(page: Page, size: dict[str, int] | None = None) -> list[tuple[str, ...]]:
-    """What axe finds on a page, in light and dark, and whether it is wider than the window."""
-    if size is not None:
-        page.set_viewport_size(size)  # type: ignore[arg-type]
-    page.evaluate(AXE)
-    found: list[tuple[str, ...]] = []
-    wide = page.evaluate("innerWidth") > SIZES["phone"]["width"]
-    for scheme, rules in SCHEMES.items():
-        if scheme == "dark" and not wide:
-            continue  # the colours are the same as on the desktop
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        for one in page.evaluate(f"axe.run({{resultTypes: ['violations']{rules}}})")["violations"]:
-            found.append((page.url, scheme, one["id"], one["nodes"][0]["html"][:200]))
-    if not page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
-        found.append((page.url, "wide"))
-    return found
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from accessibility import DESKTOP, PHONE, faults
 from conftest import PASSWORD
 from e2e_desk import Desk
 from playwright.sync_api import Browser, Page, expect
-from serving import ADMIN, ROOT, Server
+from serving import ADMIN, Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(240)]
 SAME = "window.sameDocument"
-AXE = (ROOT / "tests/frontend/vendor/axe.min.js").read_text(encoding="utf-8") + ";0"
 
 
 @pytest.fixture
@@ -158,28 +158,23 @@ def test_without_javascript_everything_reads(browser: Browser, served: Server, b
     assert plain.problems == []
 
 
-@pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=["desktop", "phone"])
-def test_axe_finds_nothing_in_what_a_hostile_bot_left(browser: Browser, served: Server, bot: Bot, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("served", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_in_what_a_hostile_bot_left(browser: Browser, served: Server, bot: Bot, size: dict[str, int]) -> None:
     bot.id = f"<script>alert(1)</script>{'w' * 120}{bot.id}"
     bot.register(metadata={"<b>": "\u05e9\u05dc\u05d5\u05dd", "deep": {"list": [1, 2]}})
     number = bot.log("error", message="\x1b[31m<script>alert(2)</script>\x1b[0m " + "w" * 3000, stack=["a", "b"])
     bot.log("screenshot", url="https://shots.example/" + "x" * 900)
     bot.post("/api/sessions/end", success=False, duration=2, error="<img src=x onerror=alert(3)>" + "E" * 5000)
-    desk = Desk(browser, served, viewport=dict(zip(("width", "height"), size, strict=True)), reduced_motion="reduce")
+    desk = Desk(browser, served, viewport=size, reduced_motion="reduce")
     page = desk.sign_in(ADMIN, PASSWORD)
     page.on("dialog", lambda dialog: desk.problems.append(f"a script ran: {dialog.message}"))
     page.goto("/sessions/?range=1h")
     own = page.locator("#rows a.bn-name").first.get_attribute("href") or ""
-    found, wide = [], []
+    found = []
     for path in ("/sessions/?range=1h&text=img", own, f"{own}events/{number}", "/events/", "/sessions/errors", "/sessions/charts",
                  "/sessions/views/new?status=failed"):  # fmt: skip
         page.goto(path)
-        page.evaluate(AXE)
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            for one in page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]:
-                found.append((path, scheme, one["id"], one["nodes"][0]["html"][:200]))
-        if not page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
-            wide.append(path)
+        found += faults(page)
     desk.context.close()
-    assert (found, wide, desk.problems) == ([], [], [])
+    assert (found, desk.problems) == ([], [])
