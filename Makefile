@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+STATIC := $(shell find static -type f ! -name '*.gz' ! -name '*.br')
 
 .PHONY: run test lint types format bench vendor lock clean
 
-run: $(VENV)/.ready
+run: $(VENV)/.ready $(VENV)/.compressed
 	@exec $(BIN)/python -m app.launcher
 
-test: $(VENV)/.ready-dev
+test: $(VENV)/.ready-dev $(VENV)/.compressed
 	@bash .ci/test
 
 lint: $(VENV)/.ready-dev
@@ -20,7 +21,7 @@ format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready-dev
+bench: $(VENV)/.ready-dev $(VENV)/.compressed
 	$(BIN)/python -m bench
 
 vendor: $(VENV)/.ready
@@ -40,6 +41,10 @@ $(VENV)/bin/python:
 $(VENV)/.ready: requirements.lock | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m compileall -q app connector
+	@touch $@
+
+# What browsers are sent: a copy that is older than its file would be served in its place.
+$(VENV)/.compressed: $(STATIC) $(VENV)/.ready
 	@$(BIN)/python -m whitenoise.compress -q static
 	@touch $@
 
