@@ -17,7 +17,8 @@ import httpcore
 import httpx
 
 from app.errors import Invalid
-from app.outbound import Network, PinnedNetwork, resolve
+from app.outbound import Network, resolve
+from app.pinned_network import PinnedNetwork
 
 MAX_ANSWER = 64 * 1024
 RESOLVE_S = 20.0  # how long name servers may take: the system decides when they give up, but not whether we still go

@@ -21,7 +21,8 @@ import httpx
 import orjson
 from socksio import SOCKSError
 
-from app.outbound import AddressRefused, Network, PinnedNetwork, Unresolvable, resolve
+from app.outbound import AddressRefused, Network, Unresolvable, resolve
+from app.pinned_network import PinnedNetwork
 from app.proxy_address import PORTS, ProxyAddress, mask, parse_proxy
 
 __all__ = ["CheckResult", "ProxyAddress", "check_through", "mask", "parse_proxy"]

@@ -13,7 +13,6 @@ from app.factory import settings_of, vault_of
 from app.logging import get_logger
 from app.proxies import operations, queries
 from app.proxies.models import Proxy, ProxyCheck
-from app.proxy_check import CheckResult, check_through
 from app.vault import VaultError
 
 AT_ONCE = 8
@@ -59,6 +58,8 @@ class Checker:
 
 def make(app: Flask, check_id: str) -> None:
     """Make one check and store what came of it."""
+    from app.proxy_check import CheckResult, check_through  # see `app.pinned_network`
+
     with reading():
         check = session().get(ProxyCheck, check_id)
         proxy = session().get(Proxy, check.proxy_id) if check else None

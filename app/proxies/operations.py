@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, tuple_, update
 
@@ -16,8 +16,10 @@ from app.journal.operations import Happening, Subject, record, record_all, tick
 from app.proxies import health, queries
 from app.proxies.models import CheckStatus, Proxy, ProxyCheck, ProxyStatus, ProxyTarget
 from app.proxy_address import mask
-from app.proxy_check import CheckResult
 from app.vault import Vault, VaultError
+
+if TYPE_CHECKING:
+    from app.proxy_check import CheckResult
 
 CLOCK = "proxies"
 KEPT_CHECKS = 100  # of each proxy
@@ -241,7 +243,7 @@ def request_checks(ids: Sequence[int], target: str, *, actor: Actor) -> list[Pro
     return made
 
 
-def store_result(check_id: str, result: CheckResult) -> None:
+def store_result(check_id: str, result: "CheckResult") -> None:
     """Store what came of a check, once, and forget the proxy's oldest ones."""
     version = tick(CLOCK)
     check: ProxyCheck | None = session().get(ProxyCheck, check_id)

@@ -20,7 +20,6 @@ from app.journal.operations import record
 from app.journal.queries import last_seq
 from app.masking import MASK
 from app.outbound import Network, refuse_literal
-from app.outbound_post import web_address
 from app.tenants.queries import narrowed, require_scope
 from app.vault import Vault
 from app.webhooks import queries
@@ -50,6 +49,8 @@ def _name_only(part: str) -> str:
 
 
 def _checked_url(url: str, allow: Sequence[Network]) -> str:
+    from app.outbound_post import web_address  # see `app.pinned_network`
+
     url = url.strip()
     if len(url) > MAX_URL or not url.isprintable() or " " in url:
         raise field_error("url", f"Must be at most {MAX_URL} printable characters without spaces")

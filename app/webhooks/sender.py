@@ -1,5 +1,6 @@
 """How a webhook is told: one signed POST, within 10 s. Runs in the worker's threads, outside any transaction but for a read."""
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import orjson
@@ -11,11 +12,13 @@ from app.database import reading, session
 from app.deliveries.operations import Claimed, Outcome
 from app.factory import settings_of, vault_of
 from app.masking import shown_text
-from app.outbound_post import Answer, post
 from app.retry_after import retry_after
 from app.vault import VaultError
 from app.webhooks import signing
 from app.webhooks.models import Webhook
+
+if TYPE_CHECKING:
+    from app.outbound_post import Answer
 
 TIMEOUT_S = 10.0
 EXCERPT = 1000
@@ -27,6 +30,8 @@ def send(app: Flask, parcel: list[Claimed]) -> list[Outcome]:
 
 
 def _send(app: Flask, claimed: Claimed) -> Outcome:
+    from app.outbound_post import post  # see `app.pinned_network`
+
     with reading():
         webhook = session().get(Webhook, claimed.receiver_id)
         if webhook is None:
@@ -60,7 +65,7 @@ def _secrets_in(url: str) -> list[str]:
     return [one for one in (parts.username, parts.password, parts.path, *parts.path.split("/"), *asked) if one]
 
 
-def _outcome(answer: Answer, secrets: list[str]) -> Outcome:
+def _outcome(answer: "Answer", secrets: list[str]) -> Outcome:
     secrets = [*secrets, *(key.removeprefix(signing.PREFIX) for key in secrets)]
     error = answer.error
     if not answer.ok and answer.status is not None:

@@ -9,7 +9,8 @@ from local_proxies import listening, says
 
 from app.config import load_settings
 from app.errors import DomainError
-from app.outbound import Address, AddressRefused, PinnedNetwork, Unresolvable, resolve
+from app.outbound import Address, AddressRefused, Unresolvable, resolve
+from app.pinned_network import PinnedNetwork
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, *ips: str) -> list[str]:
