@@ -2,7 +2,7 @@
 
 The cost: 10,000 computers × 6 rules of their own (60,000 rules), samples in the batches that 1,000 of them a second make, from the
 bytes of each to the commit, without HTTP; one computer in fifty is above a limit, so that its alert is open. Rounds with and without
-evaluation alternate over the same computers, in wall time; the figure is the ratio of the medians. 6 rules for all are measured too.
+evaluation alternate over the same computers, in wall time; the figure is the median of the ratios of two neighbours. 6 rules for all are measured too.
 
 The delay: a real server under 1,000 samples a second; a sample that crosses a limit is sent, and the list of active alerts is asked
 until the alert is there.
@@ -23,7 +23,7 @@ from bench.ingest import _sample
 from bench.results import Figure
 from bench.servers import Product, inside, postgres, product, serve
 
-COMPUTERS, BATCH, ROUNDS, MEASURED = 10_000, 50, 7, 2_000
+COMPUTERS, BATCH, ROUNDS, MEASURED = 10_000, 50, 60, 2_000
 RATE, CONNECTIONS, TRIES = 1_000, 16, 20
 RULES = (("cpu", 90.0), ("memory", 95.0), ("disk", 90.0), ("load", 64.0), ("network", 1e9), ("cpu", 97.0))
 
@@ -112,11 +112,12 @@ def _cost(name: str, made: Product) -> list[Figure]:
             _rules(own)
             for _ in range(3):  # the alerts of what is above a limit fire here, and the rules get known
                 ingest(on_samples)
-            bare, ours = [], []
-            for _ in range(ROUNDS):
-                bare.append(ingest(None))
-                ours.append(ingest(on_samples))
-            added = median(ours) / median(bare) - 1
+            took: dict[Any, list[float]] = {None: [], on_samples: []}
+            for number in range(ROUNDS):  # each first in turn: the tables grow, and so does what a sample costs
+                for hook in (None, on_samples) if number % 2 else (on_samples, None):
+                    took[hook].append(ingest(hook))
+            bare, ours = took[None], took[on_samples]
+            added = median(mine / theirs for mine, theirs in zip(ours, bare, strict=True)) - 1
             said = f"+{100 * added:.1f} % ({median(bare):.0f} → {median(ours):.0f} µs a sample, batches of {BATCH}, 2 % alerting)"
             figures.append(Figure(f"alerts: {name}, {COMPUTERS:,} × {label}", said, "< +15 %", added < 0.15))
         return figures
