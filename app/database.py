@@ -225,7 +225,7 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _record: object) -> None:
         "synchronous=FULL",
         "foreign_keys=ON",
         "temp_store=MEMORY",
-        "cache_size=-8000",
+        "cache_size=-4000",
         "journal_size_limit=67108864",
         "wal_autocheckpoint=4000",  # the rows of a fleet are written again and again: fewer checkpoints copy fewer pages
     ):
