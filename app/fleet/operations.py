@@ -193,6 +193,7 @@ def store_inventory(computer: Computer, found: dict[str, Any], software: list[di
     """Keep what a connector found out (already checked and shortened); the list's columns follow."""
     computer.version = tick(CLOCK)
     row = _inventory(computer)
+    found = found | _untold(found, row.found)
     row.found, row.found_at = found | _certificates(found, row.found), now()
     os, hardware = found.get("os") or {}, found.get("hardware") or {}
     computer.hostname = found.get("hostname") or computer.hostname
@@ -210,6 +211,11 @@ def store_inventory(computer: Computer, found: dict[str, Any], software: list[di
     queries.forget_choices()
     for hook in inventory_hooks:
         hook(computer)
+
+
+def _untold(found: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """What is known already of parts that a connector did not tell: it has just started, or could not find them out this time."""
+    return {part: before[part] for part in ("hardware", "network", "users") if found.get(part) is None and before.get(part)}
 
 
 def _certificates(found: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,19 @@ def test_a_primary_user_set_by_a_technician_stays(cast: Cast, fleet: dict[str, s
     assert client.get(f"/api/v1/computers/{fleet['desk']}").json["primary_user_name"] == "somebody"
 
 
+def test_the_short_inventory_of_a_connector_that_starts_again_blanks_nothing(cast: Cast, fleet: dict[str, str]) -> None:
+    client = cast.client("bob")
+    before = client.get(f"/api/v1/computers/{fleet['desk']}").json
+    with cast.app.app_context(), unit_of_work():
+        from app.fleet.queries import internal_ids
+
+        row = next(iter(by_ids(internal_ids([fleet["desk"]], None)).values()))
+        store_inventory(row, {"hostname": "renamed", "os": FOUND["os"]}, None)
+    after = client.get(f"/api/v1/computers/{fleet['desk']}").json
+    assert after["hardware"] == before["hardware"]
+    assert after["network"] == before["network"] | {"hostname": "renamed", "domain": after["network"]["domain"]}
+
+
 def test_an_unknown_id_in_a_filter_is_the_documented_400(cast: Cast) -> None:
     answer = cast.client("alice").get("/api/v1/computers?tenant_id=t999")
     assert answer.status_code == 400
