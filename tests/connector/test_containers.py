@@ -94,7 +94,7 @@ def test_the_containers_of_the_computer_are_reported_and_changes_show_at_once(wa
 def test_a_container_that_dies_by_itself_shows_as_exited(watched: Watched, engine: Any) -> None:
     engine.remove("w2")
     engine.run("w2", "sleep 0.5; exit 3")
-    assert watched.eventually(lambda: watched.is_in("w2", "exited"), 5)["exit_code"] == 3
+    watched.eventually(lambda: (found := watched.is_in("w2", "exited")) and found["exit_code"] == 3, 10)  # known a moment later
     engine.remove("w2")
 
 
