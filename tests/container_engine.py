@@ -5,7 +5,10 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 CONF = """\
 [containers]
@@ -105,5 +108,14 @@ class PodmanEngine:
             self.podman("rm", "-f", "-a", "-t", "0")
         except (OSError, subprocess.SubprocessError) as error:
             print(f"the engine's containers were not removed: {error}")
+        self._end_leftovers()
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_leftovers(self) -> None:
+        """Of a container that was being started when the service ended, nobody knows but its monitor."""
+        for monitor in psutil.process_iter(["cmdline"]):
+            if any(str(self.folder) in word for word in monitor.info["cmdline"] or ()):
+                with suppress(psutil.NoSuchProcess):
+                    for process in (*monitor.children(recursive=True), monitor):
+                        process.kill()
