@@ -103,6 +103,12 @@ def run(run_id: str) -> Response:
     return response
 
 
+def _fragment(context: dict[str, Any], name: str) -> Response:
+    response = make_response(context[name])
+    response.headers["X-Rev"] = str(context[f"{name}_rev"])
+    return response
+
+
 def _files(found: Run) -> dict[str, Any]:
     state = live.snapshot(FILES, f"id={found.id}", access.actor().tenant_ids)
     return {"files": _joined(FILES, state), "files_rev": state.rev}
@@ -111,10 +117,7 @@ def _files(found: Run) -> dict[str, Any]:
 @bp.page("/runs/<run_id>/files", permission=Permission.FLEET_READ)
 def files(run_id: str) -> Response:
     """The rows of its files, for a list that missed a change."""
-    context = _files(queries.get_run(run_id, access.actor()))
-    response = make_response(context["files"])
-    response.headers["X-Rev"] = str(context["files_rev"])
-    return response
+    return _fragment(_files(queries.get_run(run_id, access.actor())), "files")
 
 
 def _targets(found: Run) -> dict[str, Any]:
@@ -132,10 +135,7 @@ def _targets(found: Run) -> dict[str, Any]:
 @bp.page("/runs/<run_id>/targets", permission=Permission.FLEET_READ)
 def targets(run_id: str) -> Response:
     """The rows of its targets, for a table that missed a change."""
-    context = _targets(queries.get_run(run_id, access.actor()))
-    response = make_response(context["steps"])
-    response.headers["X-Rev"] = str(context["steps_rev"])
-    return response
+    return _fragment(_targets(queries.get_run(run_id, access.actor())), "steps")
 
 
 def _step(run_id: str, position: int) -> tuple[Run, RunStep]:
